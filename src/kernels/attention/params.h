@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+
+#include "lychee/selection.h"
+#include "tensor/dtype.h"
+
+namespace lychee::attention {
+
+constexpr int kPageSize = 64;       // tokens per page of the KV cache
+constexpr int kBoundPageSize = 16;  // tokens per page of the `page-bound` policy (Quest)
+
+// One layer's part of the paged KV cache. Dimension d of token t, KV head h of the sequence with
+// page table `pages` lies, in elements of `dtype`, at
+//   pages[t / kPageSize] * page_stride + h * head_stride + (t % kPageSize) * token_stride + d
+// in `k` and in `v`. head_dim is contiguous.
+struct PagedKv {
+  DType dtype = DType::kF32;  // kF32, kF16 or kBF16
+  void* k = nullptr;
+  void* v = nullptr;
+  int64_t page_stride = 0;
+  int64_t head_stride = 0;
+  int64_t token_stride = 0;
+};
+
+// Writes new K and V rows of one sequence into its pages, rounding to the cache's dtype.
+struct KvAppendParams {
+  int num_tokens;
+  int num_kv_heads;
+  int head_dim;
+  int64_t first_position;      // of the first token
+  const float* k;              // [num_tokens, num_kv_heads, head_dim], token stride `row_stride`
+  const float* v;              // same
+  int64_t row_stride;          // elements between tokens of k and of v
+  const int32_t* page_table;   // [ceil((first_position + num_tokens) / kPageSize)]
+  PagedKv kv;
+};
+
+// Causal dense attention of consecutive tokens of one sequence: row i stands at position
+// first_position + i and reads positions 0 … first_position + i, all in the cache already.
+struct PrefillAttentionParams {
+  int num_tokens;
+  int num_q_heads;
+  int num_kv_heads;  // divides num_q_heads
+  int head_dim;
+  float scale;  // usually 1/sqrt(head_dim)
+  int64_t first_position;
+  const float* q;             // [num_tokens, num_q_heads, head_dim], token stride `q_row_stride`
+  int64_t q_row_stride;       // elements
+  const int32_t* page_table;  // [ceil((first_position + num_tokens) / kPageSize)]
+  PagedKv kv;
+  float* out;  // [num_tokens, num_q_heads, head_dim], contiguous
+  bool exact;  // f32 arithmetic throughout; false allows narrower products
+  void* workspace;  // prefill_attention_workspace_bytes(params)
+};
+
+// Decode attention of one token per sequence. Every (row, KV head) is either dense over all kv_len
+// tokens, or restricted to a token set; one call serves both kinds, and every policy.
+struct HybridDecodeParams {
+  static constexpr int32_t kDense = -1;
+
+  int batch;         // rows: one query token each
+  int num_q_heads;
+  int num_kv_heads;  // divides num_q_heads
+  int head_dim;
+  float scale;
+  const float* q;                // [batch, num_q_heads, head_dim]
+  const int32_t* page_tables;    // [batch, page_table_stride]
+  int64_t page_table_stride;
+  const int64_t* kv_lens;        // [batch], the current token included; >= 1
+  PagedKv kv;
+  const int32_t* set_of_head;    // [batch, num_kv_heads]: row of token_ids, or kDense
+  const int32_t* token_ids;      // [num sets, token_ids_stride], positions; any order, distinct
+  int64_t token_ids_stride;
+  const int32_t* num_ids;        // [num sets], valid prefix of each row
+  // Raw scores (mean over the group of q)·k of the dense heads, before scale (algorithm.md, 2), or
+  // null. Written where emit_scores is non-zero.
+  float* scores;                 // [batch, num_kv_heads, scores_stride]
+  int64_t scores_stride;         // >= max kv_len
+  const uint8_t* emit_scores;    // [batch, num_kv_heads]; null: none
+  float* out;                    // [batch, num_q_heads, head_dim]
+  float* lse;                    // [batch, num_q_heads], natural log of the softmax sum, after scale;
+                                 // -inf for an empty set; null: not wanted
+  void* workspace;               // hybrid_decode_workspace_bytes(params)
+};
+
+// One token set from one row of scores.
+struct SelectTokensParams {
+  int num_rows;
+  const float* scores;       // [num_rows, scores_stride]
+  int64_t scores_stride;
+  const int64_t* kv_lens;    // [num_rows]
+  Selection selection;       // the same for all rows
+  float scale;               // of the softmax in kMass and kThreshold
+  int32_t* token_ids;        // [num_rows, token_ids_stride], written in ascending order
+  int64_t token_ids_stride;  // >= max_selected(selection, max kv_len)
+  int32_t* num_ids;          // [num_rows]
+  void* workspace;           // select_tokens_workspace_bytes(params)
+};
+
+// Page summaries of the `page-bound` policy: per bound page of kBoundPageSize tokens and KV head, the
+// minimum and maximum of K over its tokens.
+struct PageSummaryParams {
+  int num_kv_heads;
+  int head_dim;
+  int64_t first_page;         // bound pages first_page … ceil(kv_len / kBoundPageSize) - 1 are written
+  int64_t kv_len;
+  const int32_t* page_table;  // [ceil(kv_len / kPageSize)]
+  PagedKv kv;
+  float* k_min;               // [bound pages, num_kv_heads, head_dim]
+  float* k_max;               // same
+};
+
+// Ranks bound pages by the upper bound of the mean query and picks the best (algorithm.md, 2,
+// `page-bound`): pages with forced tokens first, then the best until floor(budget / 16) pages, ties
+// to the lower page. Writes the tokens of the chosen pages, ascending.
+struct PageBoundParams {
+  int num_q_heads;
+  int num_kv_heads;
+  int head_dim;
+  int64_t kv_len;
+  const float* q;            // [num_q_heads, head_dim], one row
+  const float* k_min;        // [ceil(kv_len / kBoundPageSize), num_kv_heads, head_dim]
+  const float* k_max;        // same
+  int budget;
+  int sink;
+  int recent;
+  int32_t* token_ids;        // [num_kv_heads, token_ids_stride]
+  int64_t token_ids_stride;
+  int32_t* num_ids;          // [num_kv_heads]
+  void* workspace;           // page_bound_workspace_bytes(params)
+};
+
+}  // namespace lychee::attention

@@ -1,0 +1,1 @@
+// Anchors the library while the helpers are header-only.
