@@ -25,9 +25,9 @@ class HeadPlan {
   // All sparse but layer 0.
   HeadPlan(int num_layers, int num_kv_heads);
 
-  // `num_retrieval` heads in all, layer 0's included, spread evenly: entries floor((2i+1)·M/(2R)) of
-  // layers 1… counted head by head, layer fastest, with M = (L-1)·H_kv and R = num_retrieval - H_kv.
-  // Throws Error(kInvalidArgument) unless H_kv <= num_retrieval <= L·H_kv.
+  // `num_retrieval` heads in all, layer 0's included, spread evenly: entries floor((2i+1)·M/(2R))
+  // of layers 1… counted head by head, layer fastest, with M = (L-1)·H_kv and R = num_retrieval -
+  // H_kv. Throws Error(kInvalidArgument) unless H_kv <= num_retrieval <= L·H_kv.
   [[nodiscard]] static HeadPlan uniform(int num_layers, int num_kv_heads, int num_retrieval);
   // The same number at positions drawn without replacement by a fixed generator.
   [[nodiscard]] static HeadPlan random(int num_layers, int num_kv_heads, int num_retrieval,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace lychee {
@@ -23,6 +24,7 @@ struct Selection {
 };
 
 [[nodiscard]] std::string_view select_mode_name(SelectMode mode);
+[[nodiscard]] std::optional<SelectMode> parse_select_mode(std::string_view name);
 
 // Throws Error(kInvalidArgument) for a combination that algorithm.md rules out, naming the value
 // and the limit.
