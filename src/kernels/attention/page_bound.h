@@ -1,8 +1,19 @@
 #pragma once
 
+#include <algorithm>
+
+#include "base/math.h"
 #include "kernels/attention/params.h"
 
 namespace lychee::attention {
+
+// The most ids one head's set can hold: whole bound pages, and those with forced tokens are in it
+// even when their padding exceeds the budget.
+[[nodiscard]] constexpr int64_t page_bound_max_selected(int budget, int sink, int recent) {
+  const int64_t forced_pages =
+      int64_t{ceil_div(sink, kBoundPageSize)} + 1 + ceil_div(recent - 1, kBoundPageSize);
+  return std::max<int64_t>(budget, forced_pages * kBoundPageSize);
+}
 
 namespace reference {
 // Double precision, two passes, no blocking; ignores the workspace. Tests only.
@@ -10,7 +21,8 @@ void page_bound(const PageBoundParams& params);
 }  // namespace reference
 
 namespace cpu {
-// Scratch that cpu::page_bound wants for these params, whatever the number of threads; pointers are not read.
+// Scratch that cpu::page_bound wants for these params, whatever the number of threads; pointers are
+// not read.
 [[nodiscard]] int64_t page_bound_workspace_bytes(const PageBoundParams& params);
 void page_bound(const PageBoundParams& params);
 }  // namespace cpu

@@ -28,11 +28,11 @@ struct KvAppendParams {
   int num_tokens;
   int num_kv_heads;
   int head_dim;
-  int64_t first_position;      // of the first token
-  const float* k;              // [num_tokens, num_kv_heads, head_dim], token stride `row_stride`
-  const float* v;              // same
-  int64_t row_stride;          // elements between tokens of k and of v
-  const int32_t* page_table;   // [ceil((first_position + num_tokens) / kPageSize)]
+  int64_t first_position;     // of the first token
+  const float* k;             // [num_tokens, num_kv_heads, head_dim], token stride `row_stride`
+  const float* v;             // same
+  int64_t row_stride;         // elements between tokens of k and of v
+  const int32_t* page_table;  // [ceil((first_position + num_tokens) / kPageSize)]
   PagedKv kv;
 };
 
@@ -49,8 +49,8 @@ struct PrefillAttentionParams {
   int64_t q_row_stride;       // elements
   const int32_t* page_table;  // [ceil((first_position + num_tokens) / kPageSize)]
   PagedKv kv;
-  float* out;  // [num_tokens, num_q_heads, head_dim], contiguous
-  bool exact;  // f32 arithmetic throughout; false allows narrower products
+  float* out;       // [num_tokens, num_q_heads, head_dim], contiguous
+  bool exact;       // f32 arithmetic throughout; false allows narrower products
   void* workspace;  // prefill_attention_workspace_bytes(params)
 };
 
@@ -59,35 +59,35 @@ struct PrefillAttentionParams {
 struct HybridDecodeParams {
   static constexpr int32_t kDense = -1;
 
-  int batch;         // rows: one query token each
+  int batch;  // rows: one query token each
   int num_q_heads;
   int num_kv_heads;  // divides num_q_heads
   int head_dim;
   float scale;
-  const float* q;                // [batch, num_q_heads, head_dim]
-  const int32_t* page_tables;    // [batch, page_table_stride]
+  const float* q;              // [batch, num_q_heads, head_dim]
+  const int32_t* page_tables;  // [batch, page_table_stride]
   int64_t page_table_stride;
-  const int64_t* kv_lens;        // [batch], the current token included; >= 1
+  const int64_t* kv_lens;  // [batch], the current token included; >= 1
   PagedKv kv;
-  const int32_t* set_of_head;    // [batch, num_kv_heads]: row of token_ids, or kDense
-  const int32_t* token_ids;      // [num sets, token_ids_stride], positions; any order, distinct
+  const int32_t* set_of_head;  // [batch, num_kv_heads]: row of token_ids, or kDense
+  const int32_t* token_ids;    // [num sets, token_ids_stride], positions; any order, distinct
   int64_t token_ids_stride;
-  const int32_t* num_ids;        // [num sets], valid prefix of each row
+  const int32_t* num_ids;  // [num sets], valid prefix of each row
   // Raw scores (mean over the group of q)·k of the dense heads, before scale (algorithm.md, 2), or
   // null. Written where emit_scores is non-zero.
-  float* scores;                 // [batch, num_kv_heads, scores_stride]
-  int64_t scores_stride;         // >= max kv_len
-  const uint8_t* emit_scores;    // [batch, num_kv_heads]; null: none
-  float* out;                    // [batch, num_q_heads, head_dim]
-  float* lse;                    // [batch, num_q_heads], natural log of the softmax sum, after scale;
-                                 // -inf for an empty set; null: not wanted
-  void* workspace;               // hybrid_decode_workspace_bytes(params)
+  float* scores;               // [batch, num_kv_heads, scores_stride]
+  int64_t scores_stride;       // >= max kv_len
+  const uint8_t* emit_scores;  // [batch, num_kv_heads]; null: none
+  float* out;                  // [batch, num_q_heads, head_dim]
+  float* lse;                  // [batch, num_q_heads], natural log of the softmax sum, after scale;
+                               // -inf for an empty set; null: not wanted
+  void* workspace;             // hybrid_decode_workspace_bytes(params)
 };
 
 // One token set from one row of scores.
 struct SelectTokensParams {
   int num_rows;
-  const float* scores;       // [num_rows, scores_stride]
+  const float* scores;  // [num_rows, scores_stride]
   int64_t scores_stride;
   const int64_t* kv_lens;    // [num_rows]
   Selection selection;       // the same for all rows
@@ -98,35 +98,36 @@ struct SelectTokensParams {
   void* workspace;           // select_tokens_workspace_bytes(params)
 };
 
-// Page summaries of the `page-bound` policy: per bound page of kBoundPageSize tokens and KV head, the
-// minimum and maximum of K over its tokens.
+// Page summaries of the `page-bound` policy: per bound page of kBoundPageSize tokens and KV head,
+// the minimum and maximum of K over its tokens.
 struct PageSummaryParams {
   int num_kv_heads;
   int head_dim;
-  int64_t first_page;         // bound pages first_page … ceil(kv_len / kBoundPageSize) - 1 are written
+  int64_t first_page;  // bound pages first_page … ceil(kv_len / kBoundPageSize) - 1 are written
   int64_t kv_len;
   const int32_t* page_table;  // [ceil(kv_len / kPageSize)]
   PagedKv kv;
-  float* k_min;               // [bound pages, num_kv_heads, head_dim]
-  float* k_max;               // same
+  float* k_min;  // [bound pages, num_kv_heads, head_dim]
+  float* k_max;  // same
 };
 
 // Ranks bound pages by the upper bound of the mean query and picks the best (algorithm.md, 2,
 // `page-bound`): pages with forced tokens first, then the best until floor(budget / 16) pages, ties
-// to the lower page. Writes the tokens of the chosen pages, ascending.
+// to the lower page; all tokens when kv_len <= budget. Writes the tokens of the chosen pages,
+// ascending.
 struct PageBoundParams {
   int num_q_heads;
   int num_kv_heads;
   int head_dim;
   int64_t kv_len;
-  const float* q;            // [num_q_heads, head_dim], one row
-  const float* k_min;        // [ceil(kv_len / kBoundPageSize), num_kv_heads, head_dim]
-  const float* k_max;        // same
+  const float* q;      // [num_q_heads, head_dim], one row
+  const float* k_min;  // [ceil(kv_len / kBoundPageSize), num_kv_heads, head_dim]
+  const float* k_max;  // same
   int budget;
   int sink;
   int recent;
   int32_t* token_ids;        // [num_kv_heads, token_ids_stride]
-  int64_t token_ids_stride;
+  int64_t token_ids_stride;  // >= min(kv_len, page_bound_max_selected(budget, sink, recent))
   int32_t* num_ids;          // [num_kv_heads]
   void* workspace;           // page_bound_workspace_bytes(params)
 };

@@ -10,7 +10,8 @@ void prefill_attention(const PrefillAttentionParams& params);
 }  // namespace reference
 
 namespace cpu {
-// Scratch that cpu::prefill_attention wants for these params, whatever the number of threads; pointers are not read.
+// Scratch that cpu::prefill_attention wants for these params, whatever the number of threads;
+// pointers are not read.
 [[nodiscard]] int64_t prefill_attention_workspace_bytes(const PrefillAttentionParams& params);
 void prefill_attention(const PrefillAttentionParams& params);
 }  // namespace cpu

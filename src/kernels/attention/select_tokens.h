@@ -10,7 +10,8 @@ void select_tokens(const SelectTokensParams& params);
 }  // namespace reference
 
 namespace cpu {
-// Scratch that cpu::select_tokens wants for these params, whatever the number of threads; pointers are not read.
+// Scratch that cpu::select_tokens wants for these params, whatever the number of threads; pointers
+// are not read.
 [[nodiscard]] int64_t select_tokens_workspace_bytes(const SelectTokensParams& params);
 void select_tokens(const SelectTokensParams& params);
 }  // namespace cpu
