@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <random>
-#include <utility>
 #include <vector>
 
 namespace lychee::test {

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/sequence.h"
+#include "io/model_files.h"
+#include "lychee/engine.h"
+#include "model/kv_cache.h"
+#include "model/transformer.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
+
+namespace lychee {
+
+struct Engine::Impl {
+  explicit Impl(const EngineOptions& options);
+
+  // Throws Error(kInvalidArgument) for an id the model does not have.
+  void check_tokens(std::span<const int32_t> ids) const;
+  // Throws Error for positions beyond the context or pages that are not to be had.
+  void make_room(Sequence::Impl& sequence, int64_t begin, int64_t end);
+  void run_prefill_chunk(Sequence::Impl& sequence, std::span<const int32_t> ids,
+                         int64_t rope_length);
+  void emit_logits(int64_t first_position, int64_t rows, const LogitsCallback& callback);
+  // One correction pass (algorithm.md, 2): the uncorrected tokens and `id`, densely.
+  void correct(Sequence::Impl& sequence, int32_t id);
+  void decode_batch(std::span<Sequence::Impl* const> sequences, std::span<const int32_t> ids);
+  void count_step(Sequence::Impl& sequence, double tokens_read) const;
+  [[nodiscard]] const text::Tokenizer& require_tokenizer() const;
+  [[nodiscard]] const text::ChatFormat& require_chat_format();
+
+  io::ModelFiles files;
+  ModelInfo info;
+  std::optional<text::Tokenizer> tokenizer;
+  std::optional<text::ChatFormat> chat_format;  // parsed when first asked for
+  std::unique_ptr<model::KvCache> cache;
+  std::unique_ptr<model::Transformer> transformer;
+  int prefill_chunk;
+  std::vector<float> batch_logits;
+};
+
+}  // namespace lychee

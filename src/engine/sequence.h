@@ -1,0 +1,34 @@
+#pragma once
+
+#include <random>
+#include <vector>
+
+#include "lychee/engine.h"
+#include "model/attention_policy.h"
+#include "model/decode_attention.h"
+#include "model/kv_cache.h"
+
+namespace lychee {
+
+// What a Sequence owns; Engine reads and writes it.
+struct Sequence::Impl {
+  Impl(model::KvCache& kv_cache, const GenerationOptions& generation_options,
+       model::AttentionPolicy attention_policy);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  model::KvCache& cache;
+  model::PageTable table;
+  std::vector<int32_t> token_ids;  // in the cache
+  GenerationOptions options;
+  model::AttentionPolicy policy;
+  model::PageSummaries summaries;
+  // The last tokens fed by decode steps since the last correction, fewer than the period.
+  std::vector<int32_t> uncorrected;
+  DecodeStats stats;
+  std::vector<float> logits;
+  std::mt19937_64 random;
+};
+
+}  // namespace lychee

@@ -1,0 +1,288 @@
+#include "model/decode_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/math.h"
+#include "kernels/attention/hybrid_decode.h"
+#include "kernels/attention/page_bound.h"
+#include "kernels/attention/page_summary.h"
+#include "kernels/attention/select_tokens.h"
+
+namespace lychee::model {
+
+using attention::HybridDecodeParams;
+using attention::kBoundPageSize;
+
+void PageSummaries::invalidate_from(int64_t position) {
+  for (Layer& layer : layers) {
+    layer.complete_pages = std::min(layer.complete_pages, position / kBoundPageSize);
+  }
+}
+
+DecodeAttention::DecodeAttention(const io::ModelConfig& config)
+    : num_layers_(config.num_layers),
+      num_q_heads_(config.num_q_heads),
+      num_kv_heads_(config.num_kv_heads),
+      head_dim_(config.head_dim),
+      scale_(1.0F / std::sqrt(static_cast<float>(config.head_dim))) {}
+
+void* DecodeAttention::scratch(int64_t bytes) {
+  if (scratch_.bytes() < bytes) {
+    scratch_ = Buffer(bytes);
+  }
+  return scratch_.data();
+}
+
+void DecodeAttention::begin(std::span<DecodeRow> rows) {
+  rows_ = rows;
+  states_.clear();
+  kv_lens_.clear();
+  page_table_stride_ = 0;
+  set_stride_ = 0;
+  scores_stride_ = 0;
+  for (DecodeRow& row : rows) {
+    const int64_t kv_len = row.position + 1;
+    const bool dense = row.policy->runs_dense(kv_len);
+    states_.push_back({dense, kv_len});
+    kv_lens_.push_back(kv_len);
+    row.tokens_read = 0;
+    page_table_stride_ =
+        std::max(page_table_stride_, ceil_div(kv_len, int64_t{attention::kPageSize}));
+    if (!dense) {
+      set_stride_ = std::max(set_stride_, max_selected(row.policy->selection(), kv_len));
+      scores_stride_ = std::max(scores_stride_, kv_len);
+    }
+  }
+  page_tables_.assign(rows.size() * static_cast<size_t>(page_table_stride_), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(rows[i].pages.begin(), ceil_div(kv_lens_[i], int64_t{attention::kPageSize}),
+                page_tables_.begin() + static_cast<int64_t>(i) * page_table_stride_);
+  }
+  const size_t num_sets = rows.size() * static_cast<size_t>(num_kv_heads_);
+  const auto grow = [](auto& buffer, size_t size) {
+    if (buffer.size() < size) {
+      buffer.resize(size);
+    }
+  };
+  grow(token_ids_, num_sets * static_cast<size_t>(set_stride_));
+  grow(scores_, num_sets * static_cast<size_t>(scores_stride_));
+  num_ids_.assign(num_sets, 0);
+  set_of_head_.assign(num_sets, HybridDecodeParams::kDense);
+  emit_scores_.assign(num_sets, 0);
+  lse_.resize(rows.size() * static_cast<size_t>(num_q_heads_));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!states_[i].dense && rows[i].policy->starts_with_streaming_set()) {
+      write_streaming_set(i);
+    }
+  }
+}
+
+// The same set for every head: the first `sink` and the last k - sink positions.
+void DecodeAttention::write_streaming_set(size_t row) {
+  const Selection& selection = rows_[row].policy->selection();
+  const int64_t kv_len = states_[row].kv_len;
+  const int64_t budget = effective_budget(selection, kv_len);
+  for (int head = 0; head < num_kv_heads_; ++head) {
+    const int64_t set = set_row(row, head);
+    int32_t* ids = token_ids_.data() + set * set_stride_;
+    std::iota(ids, ids + selection.sink, 0);
+    std::iota(ids + selection.sink, ids + budget,
+              static_cast<int32_t>(kv_len - (budget - selection.sink)));
+    num_ids_[static_cast<size_t>(set)] = static_cast<int32_t>(budget);
+  }
+}
+
+HeadAction DecodeAttention::action(size_t row, int layer, int kv_head) const {
+  return states_[row].dense ? HeadAction::kDense : rows_[row].policy->action(layer, kv_head);
+}
+
+HybridDecodeParams DecodeAttention::params(const attention::PagedKv& kv, const float* q,
+                                           float* out) {
+  return {.batch = static_cast<int>(rows_.size()),
+          .num_q_heads = num_q_heads_,
+          .num_kv_heads = num_kv_heads_,
+          .head_dim = head_dim_,
+          .scale = scale_,
+          .q = q,
+          .page_tables = page_tables_.data(),
+          .page_table_stride = page_table_stride_,
+          .kv_lens = kv_lens_.data(),
+          .kv = kv,
+          .set_of_head = set_of_head_.data(),
+          .token_ids = token_ids_.data(),
+          .token_ids_stride = set_stride_,
+          .num_ids = num_ids_.data(),
+          .scores = scores_.data(),
+          .scores_stride = scores_stride_,
+          .emit_scores = emit_scores_.data(),
+          .out = out,
+          .lse = lse_.data(),
+          .workspace = nullptr};
+}
+
+void DecodeAttention::run_layer(int layer, const attention::PagedKv& kv, const float* q,
+                                float* out) {
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    for (int head = 0; head < num_kv_heads_; ++head) {
+      const HeadAction what = action(row, layer, head);
+      const bool shared = rows_[row].policy->one_set_for_all_heads();
+      const auto entry = static_cast<size_t>(set_row(row, head));
+      const bool reads_set = what == HeadAction::kReadSet || what == HeadAction::kPageBound;
+      set_of_head_[entry] = reads_set ? static_cast<int32_t>(set_row(row, shared ? 0 : head))
+                                      : HybridDecodeParams::kDense;
+      emit_scores_[entry] = what == HeadAction::kSelect ? 1 : 0;
+    }
+    if (action(row, layer, 0) == HeadAction::kPageBound) {
+      rank_pages(row, layer, kv, q + row * static_cast<size_t>(num_q_heads_ * head_dim_));
+    }
+    count_read(row, layer);
+  }
+  HybridDecodeParams p = params(kv, q, out);
+  p.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(p));
+  attention::cpu::hybrid_decode(p);
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    if (rows_[row].recall_observer != nullptr && *rows_[row].recall_observer) {
+      observe_recall(row, layer, p);
+    }
+    replace_sets(row, layer);
+  }
+}
+
+void DecodeAttention::rank_pages(size_t row, int layer, const attention::PagedKv& kv,
+                                 const float* q) {
+  const int64_t kv_len = states_[row].kv_len;
+  const Selection& selection = rows_[row].policy->selection();
+  PageSummaries& summaries = *rows_[row].summaries;
+  summaries.layers.resize(static_cast<size_t>(num_layers_));
+  PageSummaries::Layer& pages = summaries.layers[static_cast<size_t>(layer)];
+  const int64_t num_pages = ceil_div(kv_len, int64_t{kBoundPageSize});
+  const auto size = static_cast<size_t>(num_pages * num_kv_heads_ * head_dim_);
+  if (pages.k_min.size() < size) {
+    pages.k_min.resize(size);
+    pages.k_max.resize(size);
+  }
+  attention::cpu::page_summary({.num_kv_heads = num_kv_heads_,
+                                .head_dim = head_dim_,
+                                .first_page = pages.complete_pages,
+                                .kv_len = kv_len,
+                                .page_table = rows_[row].pages.data(),
+                                .kv = kv,
+                                .k_min = pages.k_min.data(),
+                                .k_max = pages.k_max.data()});
+  pages.complete_pages = kv_len / kBoundPageSize;
+  const int64_t set = set_row(row, 0);
+  attention::PageBoundParams p{.num_q_heads = num_q_heads_,
+                               .num_kv_heads = num_kv_heads_,
+                               .head_dim = head_dim_,
+                               .kv_len = kv_len,
+                               .q = q,
+                               .k_min = pages.k_min.data(),
+                               .k_max = pages.k_max.data(),
+                               .budget = static_cast<int>(effective_budget(selection, kv_len)),
+                               .sink = selection.sink,
+                               .recent = selection.recent,
+                               .token_ids = token_ids_.data() + set * set_stride_,
+                               .token_ids_stride = set_stride_,
+                               .num_ids = num_ids_.data() + set,
+                               .workspace = nullptr};
+  p.workspace = scratch(attention::cpu::page_bound_workspace_bytes(p));
+  attention::cpu::page_bound(p);
+}
+
+void DecodeAttention::count_read(size_t row, int layer) {
+  for (int head = 0; head < num_kv_heads_; ++head) {
+    const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
+    const int64_t kv_len = states_[row].kv_len;
+    rows_[row].tokens_read += static_cast<double>(
+        set == HybridDecodeParams::kDense ? kv_len : num_ids_[static_cast<size_t>(set)]);
+    if (action(row, layer, head) == HeadAction::kPageBound) {
+      // A summary is a minimum and a maximum of K: the size of one token's K and V.
+      rows_[row].tokens_read += static_cast<double>(ceil_div(kv_len, int64_t{kBoundPageSize}));
+    }
+  }
+}
+
+void DecodeAttention::replace_sets(size_t row, int layer) {
+  if (rows_[row].policy->one_set_for_all_heads()) {
+    if (action(row, layer, 0) != HeadAction::kSelect) {
+      return;
+    }
+    float* sum = scores_.data() + set_row(row, 0) * scores_stride_;
+    for (int head = 1; head < num_kv_heads_; ++head) {
+      const float* scores = scores_.data() + set_row(row, head) * scores_stride_;
+      for (int64_t i = 0; i < states_[row].kv_len; ++i) {
+        sum[i] += scores[i];
+      }
+    }
+    select(row, 0, 1);
+    return;
+  }
+  // Neighbouring heads lie next to each other in scores and sets: one call selects for all of them.
+  for (int head = 0; head < num_kv_heads_;) {
+    int end = head;
+    while (end < num_kv_heads_ && action(row, layer, end) == HeadAction::kSelect) {
+      ++end;
+    }
+    if (end > head) {
+      select(row, head, end - head);
+    }
+    head = end + 1;
+  }
+}
+
+void DecodeAttention::select(size_t row, int first_head, int num_heads) {
+  const int64_t set = set_row(row, first_head);
+  const std::vector<int64_t> kv_lens(static_cast<size_t>(num_heads), states_[row].kv_len);
+  attention::SelectTokensParams p{.num_rows = num_heads,
+                                  .scores = scores_.data() + set * scores_stride_,
+                                  .scores_stride = scores_stride_,
+                                  .kv_lens = kv_lens.data(),
+                                  .selection = rows_[row].policy->selection(),
+                                  .scale = scale_,
+                                  .token_ids = token_ids_.data() + set * set_stride_,
+                                  .token_ids_stride = set_stride_,
+                                  .num_ids = num_ids_.data() + set,
+                                  .workspace = nullptr};
+  p.workspace = scratch(attention::cpu::select_tokens_workspace_bytes(p));
+  attention::cpu::select_tokens(p);
+}
+
+// Recall of a set = softmax mass it covers = exp(lse over the set - lse over everything).
+void DecodeAttention::observe_recall(size_t row, int layer, const HybridDecodeParams& step) {
+  const int group_size = num_q_heads_ / num_kv_heads_;
+  const std::vector<int32_t> all_dense(static_cast<size_t>(num_kv_heads_),
+                                       HybridDecodeParams::kDense);
+  std::vector<float> out(static_cast<size_t>(num_q_heads_ * head_dim_));
+  std::vector<float> lse(static_cast<size_t>(num_q_heads_));
+  const auto index = static_cast<int64_t>(row);
+  HybridDecodeParams dense = step;
+  dense.batch = 1;
+  dense.q = step.q + index * num_q_heads_ * head_dim_;
+  dense.page_tables = step.page_tables + index * page_table_stride_;
+  dense.kv_lens = step.kv_lens + row;
+  dense.set_of_head = all_dense.data();
+  dense.scores = nullptr;
+  dense.emit_scores = nullptr;
+  dense.out = out.data();
+  dense.lse = lse.data();
+  dense.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(dense));
+  attention::cpu::hybrid_decode(dense);
+  for (int head = 0; head < num_kv_heads_; ++head) {
+    const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
+    if (set == HybridDecodeParams::kDense) {
+      continue;
+    }
+    double recall = 0;
+    for (int g = head * group_size; g < (head + 1) * group_size; ++g) {
+      const float set_lse = step.lse[index * num_q_heads_ + g];
+      recall +=
+          std::exp(static_cast<double>(set_lse) - static_cast<double>(lse[static_cast<size_t>(g)]));
+    }
+    (*rows_[row].recall_observer)({layer, head, rows_[row].position, recall / group_size,
+                                   num_ids_[static_cast<size_t>(set)]});
+  }
+}
+
+}  // namespace lychee::model

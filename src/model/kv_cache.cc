@@ -1,0 +1,100 @@
+#include "model/kv_cache.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/math.h"
+
+namespace lychee::model {
+
+using attention::kPageSize;
+
+KvCache::KvCache(const KvCacheShape& shape, int64_t num_pages)
+    : shape_(shape),
+      num_pages_(num_pages),
+      page_bytes_(int64_t{shape.num_kv_heads} * kPageSize *
+                  dtype_bytes(shape.dtype, shape.head_dim)),
+      layer_bytes_(2 * num_pages * page_bytes_),
+      memory_(shape.num_layers * layer_bytes_),
+      reference_counts_(static_cast<size_t>(num_pages), 0) {}
+
+int32_t KvCache::allocate_page() {
+  int32_t page = 0;
+  if (free_.empty()) {
+    page = static_cast<int32_t>(first_unused_++);
+  } else {
+    page = free_.back();
+    free_.pop_back();
+  }
+  reference_counts_[static_cast<size_t>(page)] = 1;
+  ++pages_in_use_;
+  return page;
+}
+
+void KvCache::release_page(int32_t page) {
+  if (--reference_counts_[static_cast<size_t>(page)] == 0) {
+    free_.push_back(page);
+    --pages_in_use_;
+  }
+}
+
+void KvCache::copy_page(int32_t from, int32_t to) {
+  for (int64_t plane = 0; plane < int64_t{2} * shape_.num_layers; ++plane) {
+    std::byte* pages = memory_.data() + plane * num_pages_ * page_bytes_;
+    std::memcpy(pages + to * page_bytes_, pages + from * page_bytes_,
+                static_cast<size_t>(page_bytes_));
+  }
+}
+
+bool KvCache::prepare_write(PageTable& table, int64_t begin, int64_t end) {
+  std::vector<int32_t>& pages = table.pages_;
+  const auto first = static_cast<size_t>(begin / kPageSize);
+  const auto last = static_cast<size_t>(ceil_div(end, int64_t{kPageSize}));
+  int64_t needed = static_cast<int64_t>(last) - static_cast<int64_t>(pages.size());
+  needed = std::max<int64_t>(needed, 0);
+  for (size_t i = first; i < std::min(last, pages.size()); ++i) {
+    needed += reference_counts_[static_cast<size_t>(pages[i])] > 1 ? 1 : 0;
+  }
+  if (needed > free_pages()) {
+    return false;
+  }
+  for (size_t i = first; i < std::min(last, pages.size()); ++i) {
+    if (reference_counts_[static_cast<size_t>(pages[i])] > 1) {
+      const int32_t copy = allocate_page();
+      copy_page(pages[i], copy);
+      release_page(pages[i]);
+      pages[i] = copy;
+    }
+  }
+  while (pages.size() < last) {
+    pages.push_back(allocate_page());
+  }
+  return true;
+}
+
+PageTable KvCache::share(const PageTable& table) {
+  for (const int32_t page : table.pages_) {
+    ++reference_counts_[static_cast<size_t>(page)];
+  }
+  return table;
+}
+
+void KvCache::truncate(PageTable& table, int64_t length) {
+  const auto keep = static_cast<size_t>(ceil_div(length, int64_t{kPageSize}));
+  while (table.pages_.size() > keep) {
+    release_page(table.pages_.back());
+    table.pages_.pop_back();
+  }
+}
+
+attention::PagedKv KvCache::layer(int index) const {
+  // The kernels write through these pointers; constness of the cache is about its bookkeeping.
+  auto* base = const_cast<std::byte*>(memory_.data()) + index * layer_bytes_;
+  const int64_t token_stride = shape_.head_dim;
+  const int64_t head_stride = token_stride * kPageSize;
+  return {
+      shape_.dtype, base,        base + num_pages_ * page_bytes_, head_stride * shape_.num_kv_heads,
+      head_stride,  token_stride};
+}
+
+}  // namespace lychee::model

@@ -1,0 +1,237 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/math.h"
+#include "kernels/activation/silu_mul.h"
+#include "kernels/attention/kv_append.h"
+#include "kernels/attention/prefill_attention.h"
+#include "kernels/norm/rms_norm.h"
+#include "kernels/rope/rope.h"
+
+namespace lychee::model {
+
+Transformer::Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact)
+    : config_(files.config),
+      weights_(load_weights(files)),
+      cache_(cache),
+      decode_attention_(files.config),
+      max_rows_(std::max<int>(max_rows, linear::kMaxDecodeRows)),
+      exact_(exact),
+      q_size_(int64_t{config_.num_q_heads} * config_.head_dim),
+      kv_size_(int64_t{config_.num_kv_heads} * config_.head_dim) {
+  constexpr int64_t kAlign = 16;  // floats of a cache line
+  const int64_t widths[] = {
+      config_.hidden_size,       config_.hidden_size,      q_size_, kv_size_, kv_size_, q_size_,
+      config_.intermediate_size, config_.intermediate_size};
+  float** const buffers[] = {&x_, &normed_, &q_, &k_, &v_, &attended_, &gate_, &up_};
+  int64_t total = 0;
+  for (const int64_t width : widths) {
+    total += round_up(width * max_rows_, kAlign);
+  }
+  memory_ = Buffer(total * static_cast<int64_t>(sizeof(float)));
+  auto* next = reinterpret_cast<float*>(memory_.data());
+  for (size_t i = 0; i < std::size(widths); ++i) {
+    *buffers[i] = next;
+    next += round_up(widths[i] * max_rows_, kAlign);
+  }
+  positions_.resize(static_cast<size_t>(max_rows_));
+  frequencies_ = rope_frequencies(config_, 0);
+}
+
+void* Transformer::scratch(int64_t bytes) {
+  if (scratch_.bytes() < bytes) {
+    scratch_ = Buffer(bytes);
+  }
+  return scratch_.data();
+}
+
+const RopeFrequencies& Transformer::frequencies(int64_t length) {
+  if (rope_depends_on_length(config_) && length != frequencies_length_) {
+    frequencies_ = rope_frequencies(config_, length);
+    frequencies_length_ = length;
+  }
+  return frequencies_;
+}
+
+void Transformer::embed(size_t row, int32_t token_id) {
+  const TensorView& table = weights_.embedding;
+  const int64_t row_bytes = dtype_bytes(table.dtype, config_.hidden_size);
+  linear::dequantize(table.dtype, table.data + token_id * row_bytes, config_.hidden_size,
+                     x_ + static_cast<int64_t>(row) * config_.hidden_size);
+}
+
+void Transformer::apply(const LinearWeights& linear, int64_t rows, const float* x, float* y,
+                        bool accumulate) {
+  linear::LinearParams p{.num_rows = rows,
+                         .in_features = linear.in_features,
+                         .out_features = linear.out_features,
+                         .x = x,
+                         .x_stride = linear.in_features,
+                         .weight_dtype = linear.dtype,
+                         .weight = linear.weight,
+                         .bias = linear.bias.empty() ? nullptr : linear.bias.data(),
+                         .y = y,
+                         .y_stride = linear.out_features,
+                         .accumulate = accumulate,
+                         .exact = exact_,
+                         .workspace = nullptr};
+  p.workspace = scratch(linear::cpu::linear_workspace_bytes(p));
+  linear::cpu::linear(p);
+}
+
+void Transformer::normalize(const std::vector<float>& weight, int64_t rows) {
+  norm::cpu::rms_norm({.num_rows = rows,
+                       .dim = config_.hidden_size,
+                       .x = x_,
+                       .x_stride = config_.hidden_size,
+                       .weight = weight.data(),
+                       .eps = config_.rms_norm_eps,
+                       .y = normed_,
+                       .y_stride = config_.hidden_size});
+}
+
+void Transformer::norm_heads(const std::vector<float>& weight, float* heads, int64_t num_heads) {
+  if (weight.empty()) {
+    return;
+  }
+  norm::cpu::rms_norm({.num_rows = num_heads,
+                       .dim = config_.head_dim,
+                       .x = heads,
+                       .x_stride = config_.head_dim,
+                       .weight = weight.data(),
+                       .eps = config_.rms_norm_eps,
+                       .y = heads,
+                       .y_stride = config_.head_dim});
+}
+
+void Transformer::project_qkv(const LayerWeights& layer, int64_t rows) {
+  normalize(layer.attention_norm, rows);
+  apply(layer.q, rows, normed_, q_, false);
+  apply(layer.k, rows, normed_, k_, false);
+  apply(layer.v, rows, normed_, v_, false);
+  norm_heads(layer.q_norm, q_, rows * config_.num_q_heads);
+  norm_heads(layer.k_norm, k_, rows * config_.num_kv_heads);
+}
+
+void Transformer::rotate(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies) {
+  const auto run = [&](float* x, int num_heads, int64_t stride) {
+    rope::cpu::rope({.num_rows = rows,
+                     .num_heads = num_heads,
+                     .head_dim = config_.head_dim,
+                     .x = x + first_row * stride,
+                     .row_stride = stride,
+                     .positions = positions_.data() + first_row,
+                     .inv_freq = frequencies.inv_freq.data(),
+                     .attention_factor = frequencies.attention_factor});
+  };
+  run(q_, config_.num_q_heads, q_size_);
+  run(k_, config_.num_kv_heads, kv_size_);
+}
+
+void Transformer::mlp(const LayerWeights& layer, int64_t rows) {
+  normalize(layer.mlp_norm, rows);
+  apply(layer.gate, rows, normed_, gate_, false);
+  apply(layer.up, rows, normed_, up_, false);
+  activation::cpu::silu_mul({.num_rows = rows,
+                             .dim = config_.intermediate_size,
+                             .gate = gate_,
+                             .up = up_,
+                             .gate_stride = config_.intermediate_size,
+                             .up_stride = config_.intermediate_size,
+                             .y = gate_,
+                             .y_stride = config_.intermediate_size});
+  apply(layer.down, rows, gate_, x_, true);
+}
+
+void Transformer::prefill(std::span<const int32_t> token_ids, int64_t first_position,
+                          int64_t rope_length, std::span<const int32_t> pages) {
+  const auto rows = static_cast<int64_t>(token_ids.size());
+  require(rows <= max_rows_, ErrorCode::kInternal, "prefill of ", rows, " rows, built for ",
+          max_rows_);
+  for (int64_t row = 0; row < rows; ++row) {
+    embed(static_cast<size_t>(row), token_ids[static_cast<size_t>(row)]);
+    positions_[static_cast<size_t>(row)] = first_position + row;
+  }
+  const RopeFrequencies& rope = frequencies(rope_length);
+  for (int index = 0; index < config_.num_layers; ++index) {
+    const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+    project_qkv(layer, rows);
+    rotate(0, rows, rope);
+    attention::cpu::kv_append({.num_tokens = static_cast<int>(rows),
+                               .num_kv_heads = config_.num_kv_heads,
+                               .head_dim = config_.head_dim,
+                               .first_position = first_position,
+                               .k = k_,
+                               .v = v_,
+                               .row_stride = kv_size_,
+                               .page_table = pages.data(),
+                               .kv = cache_.layer(index)});
+    attention::PrefillAttentionParams p{
+        .num_tokens = static_cast<int>(rows),
+        .num_q_heads = config_.num_q_heads,
+        .num_kv_heads = config_.num_kv_heads,
+        .head_dim = config_.head_dim,
+        .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
+        .first_position = first_position,
+        .q = q_,
+        .q_row_stride = q_size_,
+        .page_table = pages.data(),
+        .kv = cache_.layer(index),
+        .out = attended_,
+        .exact = exact_,
+        .workspace = nullptr};
+    p.workspace = scratch(attention::cpu::prefill_attention_workspace_bytes(p));
+    attention::cpu::prefill_attention(p);
+    apply(layer.o, rows, attended_, x_, true);
+    mlp(layer, rows);
+  }
+  normalize(weights_.final_norm, rows);
+}
+
+void Transformer::logits(int64_t first_row, int64_t num_rows, float* out) {
+  apply(weights_.lm_head, num_rows, normed_ + first_row * config_.hidden_size, out, false);
+}
+
+void Transformer::decode(std::span<DecodeRow> rows, float* out) {
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  require(num_rows <= linear::kMaxDecodeRows, ErrorCode::kInternal, "decode of ", num_rows,
+          " rows");
+  for (size_t row = 0; row < rows.size(); ++row) {
+    embed(row, rows[row].token_id);
+    positions_[row] = rows[row].position;
+  }
+  decode_attention_.begin(rows);
+  for (int index = 0; index < config_.num_layers; ++index) {
+    const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+    const attention::PagedKv kv = cache_.layer(index);
+    project_qkv(layer, num_rows);
+    if (!rope_depends_on_length(config_)) {
+      rotate(0, num_rows, frequencies_);
+    }
+    for (int64_t row = 0; row < num_rows; ++row) {
+      const DecodeRow& decode_row = rows[static_cast<size_t>(row)];
+      if (rope_depends_on_length(config_)) {
+        rotate(row, 1, frequencies(decode_row.position + 1));
+      }
+      attention::cpu::kv_append({.num_tokens = 1,
+                                 .num_kv_heads = config_.num_kv_heads,
+                                 .head_dim = config_.head_dim,
+                                 .first_position = decode_row.position,
+                                 .k = k_ + row * kv_size_,
+                                 .v = v_ + row * kv_size_,
+                                 .row_stride = kv_size_,
+                                 .page_table = decode_row.pages.data(),
+                                 .kv = kv});
+    }
+    decode_attention_.run_layer(index, kv, q_, attended_);
+    apply(layer.o, num_rows, attended_, x_, true);
+    mlp(layer, num_rows);
+  }
+  normalize(weights_.final_norm, num_rows);
+  apply(weights_.lm_head, num_rows, normed_, out, false);
+}
+
+}  // namespace lychee::model

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "io/model_files.h"
+#include "kernels/linear/linear.h"
+#include "model/decode_attention.h"
+#include "model/kv_cache.h"
+#include "model/rope_frequencies.h"
+#include "model/weights.h"
+#include "tensor/buffer.h"
+
+namespace lychee::model {
+
+// The decoder on the CPU: token ids in, logits out, K and V into the cache. Knows no requests; the
+// caller makes the pages writable first. Not thread-safe.
+class Transformer {
+ public:
+  // `files` must outlive it. max_rows: most prompt tokens per pass. exact: f32 throughout.
+  Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact);
+
+  // Dense causal pass over consecutive tokens of one sequence, at most max_rows. `rope_length`:
+  // tokens of the whole prompt (dynamic RoPE). Hidden states stay for logits() until the next call.
+  void prefill(std::span<const int32_t> token_ids, int64_t first_position, int64_t rope_length,
+               std::span<const int32_t> pages);
+  // Logits of rows [first_row, first_row + num_rows) of the last prefill: [num_rows, vocab_size];
+  // num_rows <= linear::kMaxDecodeRows.
+  void logits(int64_t first_row, int64_t num_rows, float* out);
+
+  // One decode step, at most linear::kMaxDecodeRows rows. out: [rows, vocab_size]. Fills
+  // tokens_read.
+  void decode(std::span<DecodeRow> rows, float* out);
+
+  [[nodiscard]] const ModelWeights& weights() const { return weights_; }
+
+ private:
+  void embed(size_t row, int32_t token_id);
+  void apply(const LinearWeights& linear, int64_t rows, const float* x, float* y, bool accumulate);
+  // RMSNorm of x_ into normed_.
+  void normalize(const std::vector<float>& weight, int64_t rows);
+  void project_qkv(const LayerWeights& layer, int64_t rows);
+  void norm_heads(const std::vector<float>& weight, float* heads, int64_t num_heads);
+  void rotate(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies);
+  void mlp(const LayerWeights& layer, int64_t rows);
+  [[nodiscard]] const RopeFrequencies& frequencies(int64_t length);
+  [[nodiscard]] void* scratch(int64_t bytes);
+
+  const io::ModelConfig& config_;
+  ModelWeights weights_;
+  KvCache& cache_;
+  DecodeAttention decode_attention_;
+  RopeFrequencies frequencies_;
+  int64_t frequencies_length_ = 0;
+  int max_rows_;
+  bool exact_;
+  int64_t q_size_;   // num_q_heads · head_dim
+  int64_t kv_size_;  // num_kv_heads · head_dim
+  Buffer memory_;
+  float* x_;         // [max_rows, hidden_size], the residual stream
+  float* normed_;    // same
+  float* q_;         // [max_rows, q_size_]
+  float* k_;         // [max_rows, kv_size_]
+  float* v_;         // same
+  float* attended_;  // [max_rows, q_size_]
+  float* gate_;      // [max_rows, intermediate_size]
+  float* up_;        // same
+  std::vector<int64_t> positions_;
+  Buffer scratch_;
+};
+
+}  // namespace lychee::model
