@@ -54,8 +54,8 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k, v (Qwen2)
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;         // RMSNorm of every q and k head before RoPE (Qwen3)
-  DType dtype = DType::kF16;    // of most weights; decides the default KV dtype
+  bool qk_norm = false;       // RMSNorm of every q and k head before RoPE (Qwen3)
+  DType dtype = DType::kF16;  // of most weights; decides the default KV dtype
 };
 
 // How tensors are named, and laid out, in the file they came from.
@@ -77,10 +77,10 @@ struct AddedToken {
 // One step of text pre-processing before BPE.
 struct PreTokenizerStep {
   enum class Kind {
-    kSplit,        // by `pattern`, every match a piece, as is what lies between (Isolated)
-    kDigits,       // every digit a piece of its own when `individual`, else runs of digits
-    kByteLevel,    // GPT-2's byte alphabet; with its regex first when `use_regex`
-    kMetaspace,    // spaces become U+2581; `add_prefix_space`
+    kSplit,            // by `pattern`, every match a piece, as is what lies between (Isolated)
+    kDigits,           // every digit a piece of its own when `individual`, else runs of digits
+    kByteLevel,        // GPT-2's byte alphabet; with its regex first when `use_regex`
+    kMetaspace,        // spaces become `replacement`, one is put before the text as `prepend` says
     kWhitespaceWords,  // words separated by white space (the built-in model)
   };
   Kind kind = Kind::kSplit;
@@ -89,13 +89,17 @@ struct PreTokenizerStep {
   enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
   Behavior behavior = Behavior::kIsolated;
   bool individual_digits = true;
-  bool add_prefix_space = false;
+  bool add_prefix_space = false;  // kByteLevel
   bool use_regex = false;
+  enum class Prepend { kNever, kFirst, kAlways };  // kFirst: only at the very start of the text
+  Prepend prepend = Prepend::kAlways;              // kMetaspace
+  std::string replacement = "\xE2\x96\x81";        // kMetaspace: U+2581
+  bool split = false;  // kMetaspace: every replacement begins a new piece
 };
 
 // A normaliser step, applied to each segment between added tokens.
 struct NormalizerStep {
-  enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kReplace, kPrepend, kLowercase, kStrip };
+  enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kReplace, kPrepend };
   Kind kind = Kind::kNfc;
   std::string pattern;      // kReplace: literal
   std::string replacement;  // kReplace; kPrepend: the text
@@ -110,7 +114,7 @@ enum class TokenizerKind {
 // Everything a tokenizer is built from, wherever it was stored. Plain data.
 struct TokenizerSpec {
   TokenizerKind kind = TokenizerKind::kByteLevelBpe;
-  std::vector<std::string> tokens;                          // by id, as spelt in the file; "" = hole
+  std::vector<std::string> tokens;  // by id, as spelt in the file; "" = hole
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   std::vector<float> scores;                                // SentencePiece only, by id
   std::vector<AddedToken> added_tokens;
@@ -126,8 +130,9 @@ struct TokenizerSpec {
   int32_t eos_id = -1;
   int32_t pad_id = -1;
   std::string bos_token, eos_token, pad_token, unk_token;  // as templates see them; may be empty
-  bool add_prefix_space = false;      // SentencePiece: a space is put before the text
-  bool clean_up_spaces = false;       // decode: unused by the supported models, refused when set
+  // SentencePiece: encoding puts a space before the text (a kPrepend or kMetaspace step), and
+  // decoding takes it away.
+  bool add_prefix_space = false;
 };
 
 // Defaults of generation_config.json, or of the GGUF's own keys.
@@ -137,8 +142,8 @@ struct GenerationDefaults {
   std::optional<int> top_k;
 };
 
-// A model as it lies on disk (or in memory, for the built-in one): the same struct for every format.
-// Tensor data stays valid as long as `storage` lives.
+// A model as it lies on disk (or in memory, for the built-in one): the same struct for every
+// format. Tensor data stays valid as long as `storage` lives.
 struct ModelFiles {
   std::string name;  // for people: file or folder name
   std::filesystem::path path;

@@ -17,18 +17,19 @@ class Tokenizer {
  public:
   // Throws Error(kUnsupported) that names a construct we do not run, Error(kInvalidArgument) for a
   // specification that contradicts itself.
-  explicit Tokenizer(const io::TokenizerSpec& spec);
+  explicit Tokenizer(io::TokenizerSpec spec);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   // Special tokens in the text are recognised. With `add_prefix`, the model's own leading tokens
   // (BOS) come first; a text that already begins with them gets no second copy.
-  // Invalid UTF-8 bytes are encoded as U+FFFD.
+  // Invalid UTF-8 bytes are encoded as U+FFFD. Throws Error(kInvalidArgument) for a word that a
+  // word tokenizer does not have.
   [[nodiscard]] std::vector<int32_t> encode(std::string_view text, bool add_prefix) const;
 
-  // Invalid UTF-8 in the result becomes U+FFFD. Throws Error(kInvalidArgument) for an id outside the
-  // vocabulary.
+  // Invalid UTF-8 in the result becomes U+FFFD. Throws Error(kInvalidArgument) for an id outside
+  // the vocabulary.
   [[nodiscard]] std::string decode(std::span<const int32_t> ids, bool skip_special) const;
 
   // The bytes of one token, which may be part of a character. "" for a special token if skipped.
@@ -38,7 +39,10 @@ class Tokenizer {
   [[nodiscard]] bool is_special(int32_t id) const;
   // The id of a token's exact text, or -1.
   [[nodiscard]] int32_t token_id(std::string_view token) const;
+  // What it was built from, less tokens, merges and scores.
   [[nodiscard]] const io::TokenizerSpec& spec() const;
+  // Decoding takes one space away from the beginning: encoding put it there.
+  [[nodiscard]] bool strips_leading_space() const;
 
  private:
   struct Impl;
@@ -58,7 +62,7 @@ class StreamDecoder {
   const Tokenizer& tokenizer_;
   bool skip_special_;
   std::string pending_;
-  bool first_ = true;
+  bool first_;  // the next bytes may begin with a space to take away
 };
 
 }  // namespace lychee::text
