@@ -9,7 +9,8 @@
 namespace lychee::cli {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
-  command.add_flag("--json", options.json, "Print one JSON object on stdout and nothing else there");
+  command.add_flag("--json", options.json,
+                   "Print one JSON object on stdout and nothing else there");
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_option("--threads", options.threads, "Compute threads; 0: all cores")
       ->check(CLI::NonNegativeNumber)
@@ -23,12 +24,11 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
 }
 
 void apply_common_options(const CommonOptions& options) {
-  constexpr std::array<std::pair<const char*, LogLevel>, 5> kLevels = {
-      {{"debug", LogLevel::kDebug},
-       {"info", LogLevel::kInfo},
-       {"warn", LogLevel::kWarn},
-       {"error", LogLevel::kError},
-       {"off", LogLevel::kOff}}};
+  constexpr std::array<std::pair<const char*, LogLevel>, 5> kLevels = {{{"debug", LogLevel::kDebug},
+                                                                        {"info", LogLevel::kInfo},
+                                                                        {"warn", LogLevel::kWarn},
+                                                                        {"error", LogLevel::kError},
+                                                                        {"off", LogLevel::kOff}}};
   for (const auto& [name, level] : kLevels) {
     if (options.log_level == name) {
       set_log_level(level);
@@ -39,9 +39,10 @@ void apply_common_options(const CommonOptions& options) {
 void add_decoding_options(CLI::App& command, DecodingOptions& options) {
   const std::string group = "Decoding";
   command
-      .add_option("--policy", options.policy,
-                  "dense, hybrid, layer-shared, streaming, duo or page-bound; default: hybrid with a "
-                  "head plan, dense without")
+      .add_option(
+          "--policy", options.policy,
+          "dense, hybrid, layer-shared, streaming, duo or page-bound; default: hybrid with a "
+          "head plan, dense without")
       ->check(CLI::IsMember({"hybrid", "dense", "layer-shared", "streaming", "duo", "page-bound"}))
       ->group(group);
   command
@@ -50,16 +51,16 @@ void add_decoding_options(CLI::App& command, DecodingOptions& options) {
                   "the built-in model. Default: the plan that ships for the model")
       ->group(group);
   command
-      .add_option("--select", options.select, "topk, block, ratio, mass or threshold (default topk)")
+      .add_option("--select", options.select,
+                  "topk, block, ratio, mass or threshold (default topk)")
       ->check(CLI::IsMember({"topk", "block", "ratio", "mass", "threshold"}))
       ->group(group);
-  command
-      .add_option("--budget", options.budget, "Tokens a sparse head reads (default 4096)")
+  command.add_option("--budget", options.budget, "Tokens a sparse head reads (default 4096)")
       ->group(group);
-  command.add_option("--select-ratio", options.ratio, "Share of the tokens, for ratio")->group(group);
+  command.add_option("--select-ratio", options.ratio, "Share of the tokens, for ratio")
+      ->group(group);
   command.add_option("--select-mass", options.mass, "Softmax mass, for mass")->group(group);
-  command
-      .add_option("--select-threshold", options.threshold, "Softmax probability, for threshold")
+  command.add_option("--select-threshold", options.threshold, "Softmax probability, for threshold")
       ->group(group);
   command.add_option("--sink", options.sink, "First positions always read (default 128)")
       ->group(group);
@@ -92,8 +93,7 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
-  command
-      .add_option("--min-p", options.min_p, "Drop tokens below this share of the likeliest one")
+  command.add_option("--min-p", options.min_p, "Drop tokens below this share of the likeliest one")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
@@ -126,7 +126,8 @@ void apply_sampling_options(const SamplingOptions& options, const CommonOptions&
 GenerationOptions generation_options(const DecodingOptions& options, const std::string& model_spec,
                                      const ModelInfo& model, std::optional<int64_t> dense_below) {
   GenerationOptions generation;
-  const std::optional<Policy> policy = options.policy ? parse_policy(*options.policy) : std::nullopt;
+  const std::optional<Policy> policy =
+      options.policy ? parse_policy(*options.policy) : std::nullopt;
   // A plan that merely ships with the model is no reason to refuse a policy without one.
   if (options.heads || !policy || policy_needs_plan(*policy)) {
     generation.head_plan = resolve_head_plan(options.heads, model_spec, model);
@@ -159,7 +160,8 @@ nlohmann::ordered_json describe_options(const GenerationOptions& generation, con
   const Selection& selection = generation.selection;
   nlohmann::ordered_json json;
   json["policy"] = policy_name(generation.policy);
-  json["heads"] = generation.head_plan ? nlohmann::ordered_json(generation.head_plan->name) : nullptr;
+  json["heads"] =
+      generation.head_plan ? nlohmann::ordered_json(generation.head_plan->name) : nullptr;
   json["select"] = select_mode_name(selection.mode);
   json["budget"] = selection.budget;
   json["sink"] = selection.sink;
@@ -170,9 +172,8 @@ nlohmann::ordered_json describe_options(const GenerationOptions& generation, con
   json["dense_below"] = generation.dense_below;
   json["cache_correction"] = generation.cache_correction;
   if (generation.policy == Policy::kLayerShared) {
-    json["layers"] = generation.selecting_layers.empty()
-                         ? std::vector<int>{2, info.num_layers / 2}
-                         : generation.selecting_layers;
+    json["layers"] = generation.selecting_layers.empty() ? std::vector<int>{2, info.num_layers / 2}
+                                                         : generation.selecting_layers;
   }
   json["temperature"] = generation.temperature;
   json["top_k"] = generation.top_k;

@@ -65,11 +65,11 @@ void ProgressBar::update(int64_t done, int64_t total) {
   const double rate = static_cast<double>(done) / std::max(elapsed, 1e-9);
   const double left = static_cast<double>(total - done) / std::max(rate, 1e-9);
   const auto filled = static_cast<size_t>(total > 0 ? kWidth * done / total : 0);
-  std::cerr << fmt::format("\r\x1b[K{} [{}{}] {:3.0f} %  {:.0f} s left", label_,
-                           std::string(filled, '#'), std::string(kWidth - filled, '.'),
-                           total > 0 ? 100.0 * static_cast<double>(done) / static_cast<double>(total)
-                                     : 0.0,
-                           left)
+  std::cerr << fmt::format(
+                   "\r\x1b[K{} [{}{}] {:3.0f} %  {:.0f} s left", label_, std::string(filled, '#'),
+                   std::string(kWidth - filled, '.'),
+                   total > 0 ? 100.0 * static_cast<double>(done) / static_cast<double>(total) : 0.0,
+                   left)
             << std::flush;
 }
 
@@ -132,9 +132,10 @@ std::vector<int32_t> read_token_ids(const std::string& path) {
     }
     int64_t value = 0;
     const auto [next, error] = std::from_chars(position, end, value);
-    require(error == std::errc() && (next == end || std::isspace(static_cast<unsigned char>(*next))),
-            ErrorCode::kInvalidArgument, path, ": byte ", position - text.data(),
-            " begins no token id; expected integers separated by white space, or a JSON array");
+    require(
+        error == std::errc() && (next == end || std::isspace(static_cast<unsigned char>(*next))),
+        ErrorCode::kInvalidArgument, path, ": byte ", position - text.data(),
+        " begins no token id; expected integers separated by white space, or a JSON array");
     ids.push_back(checked_id(value, path));
     position = next;
   }

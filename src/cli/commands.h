@@ -1,0 +1,13 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace lychee::cli {
+
+// Each adds one subcommand; its work runs as the subcommand's callback and throws lychee::Error.
+void add_run_command(CLI::App& app);
+void add_score_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
+void add_inspect_command(CLI::App& app);
+
+}  // namespace lychee::cli
