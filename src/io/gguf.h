@@ -33,6 +33,7 @@ class GgufMetadata {
   explicit GgufMetadata(std::string file_name) : file_name_(std::move(file_name)) {}
 
   [[nodiscard]] bool contains(std::string_view key) const { return find(key) != nullptr; }
+  [[nodiscard]] bool is_array(std::string_view key) const;
   // Any integer type whose value fits.
   [[nodiscard]] std::optional<int64_t> integer(std::string_view key) const;
   // Any integer or floating-point type.

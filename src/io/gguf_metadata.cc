@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "base/check.h"
 #include "io/gguf.h"
 
@@ -16,6 +14,15 @@ void GgufMetadata::fail_type(std::string_view key, std::string_view wanted) cons
 
 void GgufMetadata::fail_missing(std::string_view key) const {
   fail(ErrorCode::kInvalidArgument, file_name_, ": metadata key ", key, " is missing");
+}
+
+bool GgufMetadata::is_array(std::string_view key) const {
+  const GgufValue* value = find(key);
+  return value != nullptr && (std::holds_alternative<std::vector<int64_t>>(*value) ||
+                              std::holds_alternative<std::vector<float>>(*value) ||
+                              std::holds_alternative<std::vector<double>>(*value) ||
+                              std::holds_alternative<std::vector<std::string>>(*value) ||
+                              std::holds_alternative<GgufNestedArray>(*value));
 }
 
 std::optional<int64_t> GgufMetadata::integer(std::string_view key) const {

@@ -163,7 +163,8 @@ struct ModelFiles {
 // is missing or malformed, Error(kUnsupported) for a model we do not run, naming it.
 [[nodiscard]] ModelFiles open_model(const std::string& model);
 
-// Tokenizer, template and config of a folder or file, with no weights needed.
+// Tokenizer, template and generation defaults of a folder or file; config and weights are neither
+// needed nor read.
 [[nodiscard]] ModelFiles open_tokenizer(const std::string& model);
 
 }  // namespace lychee::io

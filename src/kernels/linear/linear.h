@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "tensor/dtype.h"
 
@@ -9,21 +10,44 @@ namespace lychee::linear {
 
 // y[r, o] (+)= sum_i x[r, i] · W[o, i] + bias[o]
 struct LinearParams {
-  int64_t num_rows;      // tokens
-  int64_t in_features;   // a multiple of the weight's block size
+  int64_t num_rows;     // tokens
+  int64_t in_features;  // a multiple of the weight's block size
   int64_t out_features;
-  const float* x;        // [num_rows, in_features], row stride x_stride
-  int64_t x_stride;      // elements
+  const float* x;    // [num_rows, in_features], row stride x_stride
+  int64_t x_stride;  // elements
   DType weight_dtype;
   const std::byte* weight;  // [out_features, in_features] row-major in blocks; may be unaligned
-  const float* bias;     // [out_features] or null
-  float* y;              // [num_rows, out_features], row stride y_stride
-  int64_t y_stride;      // elements
-  bool accumulate;       // adds to y (the residual) instead of overwriting it
+  const float* bias;        // [out_features] or null
+  float* y;                 // [num_rows, out_features], row stride y_stride
+  int64_t y_stride;         // elements
+  bool accumulate;          // adds to y (the residual) instead of overwriting it
   // f32 activations throughout. Otherwise activations may be rounded to int8 in groups of 32 before
   // quantised weights and, beyond kMaxDecodeRows rows, to bf16 (algorithm.md, Numerics).
   bool exact;
-  void* workspace;       // linear_workspace_bytes(params)
+  void* workspace;  // linear_workspace_bytes(params), aligned to 64 bytes
+};
+
+// One of several weights that multiply the same activations: Q, K and V, or gate and up.
+struct LinearTarget {
+  int64_t out_features;
+  DType weight_dtype;
+  const std::byte* weight;  // [out_features, in_features] as in LinearParams
+  const float* bias;        // [out_features] or null
+  float* y;                 // [num_rows, out_features], row stride y_stride
+  int64_t y_stride;         // elements
+};
+
+// `linear` for each target, to the bit, but the activations are rounded once and the threads start
+// once: what a decode step of a small model spends on that exceeds its arithmetic.
+struct LinearGroupParams {
+  int64_t num_rows;
+  int64_t in_features;
+  const float* x;  // [num_rows, in_features], row stride x_stride
+  int64_t x_stride;
+  std::span<const LinearTarget> targets;
+  bool accumulate;
+  bool exact;
+  void* workspace;  // linear_group_workspace_bytes(params), aligned to 64 bytes
 };
 
 // Up to this many rows, what a row computes does not depend on how many rows go with it.
@@ -41,6 +65,9 @@ namespace cpu {
 [[nodiscard]] int64_t linear_workspace_bytes(const LinearParams& params);
 // Reads every weight byte once for num_rows <= kMaxDecodeRows.
 void linear(const LinearParams& params);
+
+[[nodiscard]] int64_t linear_group_workspace_bytes(const LinearGroupParams& params);
+void linear_group(const LinearGroupParams& params);
 }  // namespace cpu
 
 }  // namespace lychee::linear

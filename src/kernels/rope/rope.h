@@ -6,10 +6,10 @@ namespace lychee::rope {
 
 // Rotary position embedding in place, rotate-half form: dimension i < head_dim/2 is rotated with
 // dimension i + head_dim/2 by the angle position · inv_freq[i]; the result is multiplied by
-// `attention_factor` (yarn). Angles are formed in double: at position 1M the product in f32 would be
-// off by 0.06 rad.
+// `attention_factor` (yarn). Angles are formed in double: at position 1M the product in f32 would
+// be off by 0.06 rad.
 struct RopeParams {
-  int64_t num_rows;          // tokens
+  int64_t num_rows;  // tokens
   int num_heads;
   int head_dim;              // even
   float* x;                  // [num_rows, num_heads, head_dim], token stride row_stride
@@ -19,11 +19,33 @@ struct RopeParams {
   float attention_factor;
 };
 
+// The cosines and sines of a set of tokens, which all heads and layers share.
+struct RopeTableParams {
+  int64_t num_rows;          // tokens
+  int head_dim;              // even
+  const int64_t* positions;  // [num_rows]
+  const float* inv_freq;     // [head_dim / 2]
+  float attention_factor;
+  float* table;  // [num_rows, head_dim]: head_dim / 2 cosines, then as many sines, times the factor
+};
+
+// `rope` with its cosines and sines out of a table.
+struct RopeApplyParams {
+  int64_t num_rows;  // tokens
+  int num_heads;
+  int head_dim;
+  float* x;            // [num_rows, num_heads, head_dim], token stride row_stride
+  int64_t row_stride;  // elements
+  const float* table;  // [num_rows, head_dim] of make_rope_table
+};
+
 namespace reference {
 void rope(const RopeParams& params);
 }
 namespace cpu {
 void rope(const RopeParams& params);
-}
+void make_rope_table(const RopeTableParams& params);
+void apply_rope_table(const RopeApplyParams& params);
+}  // namespace cpu
 
 }  // namespace lychee::rope

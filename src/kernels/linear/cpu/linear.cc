@@ -32,6 +32,17 @@ int64_t linear_workspace_bytes(const LinearParams& params) {
   return omp_get_max_threads() * round_up<int64_t>(params.in_features * 4, 64);
 }
 
+int64_t linear_group_workspace_bytes(const LinearGroupParams& params) {
+  return omp_get_max_threads() * round_up<int64_t>(params.in_features * 4, 64);
+}
+
+void linear_group(const LinearGroupParams& p) {
+  for (const LinearTarget& t : p.targets) {
+    linear({p.num_rows, p.in_features, t.out_features, p.x, p.x_stride, t.weight_dtype, t.weight,
+            t.bias, t.y, t.y_stride, p.accumulate, p.exact, p.workspace});
+  }
+}
+
 void linear(const LinearParams& p) {
   const int64_t row_bytes = dtype_bytes(p.weight_dtype, p.in_features);
 #pragma omp parallel

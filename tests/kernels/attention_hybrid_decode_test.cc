@@ -1,0 +1,302 @@
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "kernels/attention/hybrid_decode.h"
+#include "kernels/attention_support.h"
+#include "support/compare.h"
+#include "support/simd_targets.h"
+#include "tensor/buffer.h"
+
+namespace lychee::attention {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct Case {
+  const char* name;
+  std::vector<int64_t> kv_lens;
+  int num_q_heads, num_kv_heads, head_dim;
+  // One letter per (row, KV head), cycled: d dense, s dense with scores, a set of all tokens,
+  // e empty set, h set of half of the tokens, 1 set of one token.
+  const char* heads;
+  int64_t stride_padding = 0;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> kCases = {
+      {"one_token", {1}, 8, 8, 64, "s"},
+      {"smollm2", {600}, 9, 3, 64, "sdh"},
+      {"mha", {53, 61, 129}, 4, 4, 64, "dsah", 8},
+      {"gqa_128", {300}, 16, 4, 128, "sdeh"},
+      {"mqa_16", {257}, 16, 1, 64, "s"},
+      {"group_of_7", {130, 64}, 14, 2, 64, "hs"},
+      {"group_of_6_128", {63, 65}, 12, 2, 128, "1s", 8},
+      {"group_of_20", {70}, 40, 2, 16, "sh"},
+      {"dim_8", {53}, 2, 2, 8, "sh"},
+      {"dim_16", {61, 200}, 6, 3, 16, "shed"},
+      {"dim_24", {129}, 4, 2, 24, "sh", 8},
+      {"dim_40", {129}, 3, 1, 40, "s"},
+      {"dim_80", {255}, 4, 2, 80, "hs"},
+      {"dim_96", {255}, 4, 2, 96, "sa"},
+      {"dim_256", {77}, 4, 2, 256, "sh", 24},
+      {"several_chunks", {1537, 3, 700}, 4, 2, 32, "shahed"},
+      {"empty_sets", {40, 9}, 4, 2, 64, "e"},
+      {"long", {40001}, 2, 1, 8, "s"},
+  };
+  return kCases;
+}
+
+// Everything one call needs, its outputs poisoned.
+struct Call {
+  explicit Call(const Case& c, DType dtype)
+      : random(test::kSeed),
+        kv_lens(c.kv_lens),
+        cache(dtype, c.num_kv_heads, c.head_dim, c.kv_lens, c.stride_padding, random) {
+    const auto batch = static_cast<int64_t>(kv_lens.size());
+    const int64_t items = batch * c.num_kv_heads;
+    const int64_t max_len = *std::max_element(kv_lens.begin(), kv_lens.end());
+    q = random.normals(batch * c.num_q_heads * c.head_dim);
+    out.assign(q.size(), kNan);
+    lse.assign(static_cast<size_t>(batch * c.num_q_heads), kNan);
+    scores.assign(static_cast<size_t>(items * (max_len + 3)), kNan);
+    token_ids.assign(static_cast<size_t>(items * (max_len + 5)),
+                     std::numeric_limits<int32_t>::max());
+    const std::string_view heads = c.heads;
+    for (int64_t item = 0; item < items; ++item) {
+      const char kind = heads[static_cast<size_t>(item) % heads.size()];
+      const int64_t kv_len = kv_lens[static_cast<size_t>(item / c.num_kv_heads)];
+      const bool dense = kind == 'd' || kind == 's';
+      set_of_head.push_back(dense ? HybridDecodeParams::kDense : static_cast<int32_t>(item));
+      emit.push_back(kind == 's' ? 1 : 0);
+      num_ids.push_back(dense ? 0 : make_set(kind, kv_len, item * (max_len + 5)));
+    }
+    params = {.batch = static_cast<int>(batch),
+              .num_q_heads = c.num_q_heads,
+              .num_kv_heads = c.num_kv_heads,
+              .head_dim = c.head_dim,
+              .scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
+              .q = q.data(),
+              .page_tables = cache.page_tables(),
+              .page_table_stride = cache.page_table_stride(),
+              .kv_lens = kv_lens.data(),
+              .kv = cache.view(),
+              .set_of_head = set_of_head.data(),
+              .token_ids = token_ids.data(),
+              .token_ids_stride = max_len + 5,
+              .num_ids = num_ids.data(),
+              .scores = scores.data(),
+              .scores_stride = max_len + 3,
+              .emit_scores = emit.data(),
+              .out = out.data(),
+              .lse = lse.data(),
+              .workspace = nullptr};
+  }
+
+  int32_t make_set(char kind, int64_t kv_len, int64_t at) {
+    std::vector<int32_t> ids(static_cast<size_t>(kv_len));
+    std::iota(ids.begin(), ids.end(), 0);
+    random.shuffle(ids);
+    const int64_t count =
+        kind == 'e' ? 0 : (kind == '1' ? 1 : (kind == 'h' ? (kv_len + 1) / 2 : kv_len));
+    std::copy_n(ids.begin(), count, token_ids.begin() + at);
+    return static_cast<int32_t>(count);
+  }
+
+  void run_cpu() {
+    workspace = Buffer(cpu::hybrid_decode_workspace_bytes(params) + 64);
+    std::fill_n(workspace.data(), workspace.bytes(), std::byte{0xff});
+    params.workspace = workspace.data();
+    cpu::hybrid_decode(params);
+  }
+
+  // The f32 formula, item by item.
+  void run_plain() {
+    const int group_size = params.num_q_heads / params.num_kv_heads;
+    for (int64_t q_row = 0; q_row < int64_t{params.batch} * params.num_q_heads; ++q_row) {
+      const int64_t item = q_row / group_size;
+      const int64_t row = item / params.num_kv_heads;
+      const int64_t kv_len = kv_lens[static_cast<size_t>(row)];
+      const int32_t* ids = token_ids.data() + item * params.token_ids_stride;
+      std::vector<int64_t> positions(ids, ids + num_ids[static_cast<size_t>(item)]);
+      if (set_of_head[static_cast<size_t>(item)] == HybridDecodeParams::kDense) {
+        positions.resize(static_cast<size_t>(kv_len));
+        std::iota(positions.begin(), positions.end(), 0);
+      }
+      lse[static_cast<size_t>(q_row)] =
+          plain_attention(q.data() + q_row * params.head_dim, params.kv, cache.page_table(row),
+                          item % params.num_kv_heads, positions, params.head_dim, params.scale,
+                          out.data() + q_row * params.head_dim);
+      if (emit[static_cast<size_t>(item)] != 0 && q_row % group_size == 0) {
+        for (int64_t position = 0; position < kv_len; ++position) {
+          scores[static_cast<size_t>(item * params.scores_stride + position)] = plain_score(
+              q.data() + q_row * params.head_dim, group_size, params.kv, cache.page_table(row),
+              item % params.num_kv_heads, position, params.head_dim);
+        }
+      }
+    }
+  }
+
+  test::Random random;
+  std::vector<int64_t> kv_lens;
+  PagedCache cache;
+  std::vector<float> q, out, lse, scores;
+  std::vector<int32_t> set_of_head, token_ids, num_ids;
+  std::vector<uint8_t> emit;
+  Buffer workspace;
+  HybridDecodeParams params{};
+};
+
+// What was not asked for must still be poison.
+std::vector<float> with_poison_as(float marker, std::vector<float> values) {
+  std::replace_if(
+      values.begin(), values.end(), [](float value) { return std::isnan(value); }, marker);
+  return values;
+}
+
+class HybridDecodeTest : public testing::TestWithParam<std::tuple<int64_t, DType, Case>> {};
+
+TEST_P(HybridDecodeTest, IsAsGoodAsPlainLoop) {
+  const auto& [target, dtype, c] = GetParam();
+  const test::SimdTargetScope scope(target);
+  Call actual(c, dtype);
+  Call plain(c, dtype);
+  Call expected(c, dtype);
+  actual.run_cpu();
+  plain.run_plain();
+  reference::hybrid_decode(expected.params);
+  EXPECT_TRUE(test::as_good_as_plain(actual.out, plain.out, expected.out, 1e-6));
+  EXPECT_TRUE(test::as_good_as_plain(actual.lse, plain.lse, expected.lse, 1e-6));
+  constexpr float kPoison = 12345;
+  EXPECT_TRUE(test::as_good_as_plain(with_poison_as(kPoison, actual.scores),
+                                     with_poison_as(kPoison, plain.scores),
+                                     with_poison_as(kPoison, expected.scores), 1e-6));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, HybridDecodeTest,
+                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+                                          testing::Values(DType::kF32, DType::kF16, DType::kBF16),
+                                          testing::ValuesIn(cases())),
+                         [](const auto& info) {
+                           return test::simd_target_name(std::get<0>(info.param)) + '_' +
+                                  std::string(dtype_info(std::get<1>(info.param)).name) + '_' +
+                                  std::get<2>(info.param).name;
+                         });
+
+const Case kMixed{"mixed", {700, 1, 1337, 65}, 9, 3, 64, "shsdaeh"};
+
+TEST(HybridDecode, SameBitsEveryRunAndForAnyNumberOfThreads) {
+  const int threads = omp_get_max_threads();
+  Call expected(kMixed, DType::kF16);
+  expected.run_cpu();
+  for (const int count : {1, 2, 3, 7, 7}) {
+    omp_set_num_threads(count);
+    Call actual(kMixed, DType::kF16);
+    actual.run_cpu();
+    EXPECT_EQ(actual.out, expected.out) << count << " threads";
+    EXPECT_EQ(actual.lse, expected.lse) << count << " threads";
+    EXPECT_EQ(with_poison_as(0, actual.scores), with_poison_as(0, expected.scores));
+  }
+  omp_set_num_threads(threads);
+}
+
+TEST(HybridDecode, RowsDoNotDependOnTheirBatch) {
+  Call all(kMixed, DType::kBF16);
+  all.run_cpu();
+  for (int64_t row = 0; row < 4; ++row) {
+    Call alone(kMixed, DType::kBF16);
+    HybridDecodeParams& p = alone.params;
+    p.batch = 1;
+    p.q += row * p.num_q_heads * p.head_dim;
+    p.page_tables += row * p.page_table_stride;
+    p.kv_lens += row;
+    p.set_of_head += row * p.num_kv_heads;
+    p.emit_scores += row * p.num_kv_heads;
+    p.scores += row * p.num_kv_heads * p.scores_stride;
+    p.out += row * p.num_q_heads * p.head_dim;
+    p.lse += row * p.num_q_heads;
+    alone.run_cpu();
+    for (int64_t i = row * 9 * 64; i < (row + 1) * 9 * 64; ++i) {
+      ASSERT_EQ(alone.out[static_cast<size_t>(i)], all.out[static_cast<size_t>(i)])
+          << "row " << row;
+    }
+    for (int64_t i = row * 9; i < (row + 1) * 9; ++i) {
+      ASSERT_EQ(alone.lse[static_cast<size_t>(i)], all.lse[static_cast<size_t>(i)])
+          << "row " << row;
+    }
+  }
+}
+
+TEST(HybridDecode, OrderOfASetChangesOnlyRounding) {
+  const Case c{"permuted", {900}, 9, 3, 64, "h"};
+  Call first(c, DType::kF16);
+  Call second(c, DType::kF16);
+  for (int64_t set = 0; set < 3; ++set) {
+    auto begin = second.token_ids.begin() + set * second.params.token_ids_stride;
+    std::sort(begin, begin + second.num_ids[static_cast<size_t>(set)]);
+  }
+  first.run_cpu();
+  second.run_cpu();
+  EXPECT_TRUE(test::within(first.out, second.out, 2e-6));
+  EXPECT_TRUE(test::within(first.lse, second.lse, 2e-6));
+}
+
+TEST(HybridDecode, SetOfAllTokensEqualsDense) {
+  const Case sparse_case{"all", {1, 64, 777}, 8, 2, 128, "a"};
+  Case dense_case = sparse_case;
+  dense_case.heads = "d";
+  Call sparse(sparse_case, DType::kF16);
+  Call dense(dense_case, DType::kF16);
+  for (size_t item = 0; item < sparse.num_ids.size(); ++item) {
+    auto begin =
+        sparse.token_ids.begin() + static_cast<int64_t>(item) * sparse.params.token_ids_stride;
+    std::sort(begin, begin + sparse.num_ids[item]);
+  }
+  sparse.run_cpu();
+  dense.run_cpu();
+  EXPECT_EQ(sparse.out, dense.out);
+  EXPECT_EQ(sparse.lse, dense.lse);
+}
+
+TEST(HybridDecode, HugeScoresDoNotOverflow) {
+  const Case c{"huge", {300}, 4, 2, 64, "sa"};
+  Call actual(c, DType::kF32);
+  Call expected(c, DType::kF32);
+  for (Call* call : {&actual, &expected}) {
+    for (float& value : call->q) {
+      value *= 1e4F;
+    }
+  }
+  actual.run_cpu();
+  reference::hybrid_decode(expected.params);
+  EXPECT_TRUE(test::within(actual.out, expected.out, 1e-2));
+}
+
+TEST(HybridDecode, NullOutputsAreNotWritten) {
+  Call call(kMixed, DType::kF32);
+  Call expected(kMixed, DType::kF32);
+  expected.run_cpu();
+  call.params.lse = nullptr;
+  call.params.scores = nullptr;
+  call.params.emit_scores = nullptr;
+  call.run_cpu();
+  EXPECT_EQ(call.out, expected.out);
+  for (const float value : call.lse) {
+    EXPECT_TRUE(std::isnan(value));
+  }
+}
+
+}  // namespace
+}  // namespace lychee::attention
