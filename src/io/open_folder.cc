@@ -7,6 +7,7 @@
 #include "io/open_model.h"
 #include "io/safetensors.h"
 #include "io/sha256.h"
+#include "io/tokenizer_json.h"
 
 namespace lychee::io {
 namespace {
@@ -38,31 +39,6 @@ void require_config(const fs::path& folder) {
        " has no config.json; a model folder holds config.json and safetensors files");
 }
 
-// tokenizer_config.json's template: a string, or a list of named ones.
-std::string read_config_template(const fs::path& path) {
-  const nlohmann::json json = parse_json(read_text_file(path), path.string());
-  const JsonObject config(json, path.string());
-  const nlohmann::json* value = config.find("chat_template");
-  if (value == nullptr || !value->is_array()) {
-    return config.string("chat_template").value_or("");
-  }
-  for (const nlohmann::json& item : *value) {
-    const JsonObject named(item, path.string() + ": chat_template");
-    if (named.required_string("name") == "default") {
-      return named.required_string("template");
-    }
-  }
-  return "";
-}
-
-std::string read_chat_template(const fs::path& folder) {
-  if (is_there(folder / "chat_template.jinja")) {
-    return read_text_file(folder / "chat_template.jinja");
-  }
-  const fs::path config = folder / "tokenizer_config.json";
-  return is_there(config) ? read_config_template(config) : "";
-}
-
 GenerationDefaults read_generation(const fs::path& path) {
   const nlohmann::json json = parse_json(read_text_file(path), path.string());
   const JsonObject config(json, path.string());
@@ -82,6 +58,7 @@ void read_text_files(const fs::path& folder, ModelFiles& files) {
   files.name = folder_name(folder);
   files.path = folder;
   files.naming = TensorNaming::kHuggingFace;
+  files.tokenizer = read_tokenizer(folder);
   files.chat_template = read_chat_template(folder);
   if (is_there(folder / "generation_config.json")) {
     files.generation = read_generation(folder / "generation_config.json");
