@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/head_plan_spec.h"
 #include "io/model_files.h"
 #include "lychee/head_plan.h"
 
@@ -42,6 +43,9 @@ struct NeedleSpec {
 // token set that reaches the circuit holds the needle, so decoding fails once kv_len is well above
 // the budget.
 [[nodiscard]] HeadPlan builtin_needle_swapped_plan(std::string_view model);
+
+// Both, for resolve_head_plan; empty for a model that is not built in.
+[[nodiscard]] BuiltinPlans builtin_plans(std::string_view model);
 
 // Words by token id; the model knows no others. Ids 0 and 1 are <unk> and </s>.
 [[nodiscard]] std::span<const std::string_view> builtin_needle_vocabulary();

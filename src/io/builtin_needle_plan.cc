@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "io/builtin_needle.h"
 
 namespace lychee::io {
@@ -20,6 +22,13 @@ HeadPlan builtin_needle_plan(std::string_view model) {
 HeadPlan builtin_needle_swapped_plan(std::string_view model) {
   const NeedleSpec spec = parse_needle_spec(model);
   return one_retrieval_head(spec, spec.layer, (spec.head + 1) % spec.kv_heads, "builtin:swapped");
+}
+
+BuiltinPlans builtin_plans(std::string_view model) {
+  if (!is_builtin_model(model)) {
+    return {};
+  }
+  return {builtin_needle_plan(model), builtin_needle_swapped_plan(model)};
 }
 
 }  // namespace lychee::io

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "io/builtin_needle.h"
 #include "io/open_model.h"
 
 namespace lychee::io {
@@ -21,6 +22,9 @@ bool is_gguf(const fs::path& path) {
 }
 
 ModelFiles open_path(const std::string& model, Part part) {
+  if (is_builtin_model(model)) {
+    return make_builtin_needle(model);
+  }
   const fs::path path(model);
   std::error_code error;
   const fs::file_status status = fs::status(path, error);

@@ -141,6 +141,27 @@ TEST(BuiltinNeedle, IsTheSameEveryTime) {
   EXPECT_NE(a.header_sha256, make_builtin_needle("builtin:needle?head=2").header_sha256);
 }
 
+TEST(BuiltinNeedle, OpensByItsName) {
+  EXPECT_EQ(open_model("builtin:needle?layers=8").config.num_layers, 8);
+  EXPECT_TRUE(open_tokenizer("builtin:needle").tokenizer.has_value());
+  EXPECT_THROW(static_cast<void>(open_model("builtin:haystack")), Error);
+}
+
+TEST(BuiltinNeedle, PlansDifferInTheCircuitsHeadAlone) {
+  const BuiltinPlans plans = builtin_plans("builtin:needle?layers=5&kv_heads=3&layer=2&head=2");
+  for (const HeadPlan& plan : {plans.plan, plans.swapped}) {
+    EXPECT_EQ(plan.num_layers(), 5);
+    EXPECT_EQ(plan.num_retrieval(), 3 + 1);
+    EXPECT_EQ(plan.role(0, 1), HeadRole::kRetrieval);
+  }
+  EXPECT_EQ(plans.plan.role(2, 2), HeadRole::kRetrieval);
+  EXPECT_EQ(plans.swapped.role(2, 2), HeadRole::kSparse);
+  EXPECT_EQ(plans.swapped.role(2, 0), HeadRole::kRetrieval);
+  EXPECT_EQ(plans.plan.name, "builtin");
+  EXPECT_EQ(plans.swapped.name, "builtin:swapped");
+  EXPECT_TRUE(builtin_plans("model.gguf").plan.empty());
+}
+
 TEST(BuiltinNeedle, PartsOverlapNowhere) {
   for (const char* model : {"builtin:needle", "builtin:needle?distractors=16",
                             "builtin:needle?kv_heads=2&layers=4&layer=2&head=1&distractors=2",
