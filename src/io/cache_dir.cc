@@ -48,7 +48,7 @@ void lock_waiting(int fd, const fs::path& path) {
     return;
   }
   if (errno == EWOULDBLOCK) {
-    log_info("waiting for another process that fetches the same file");
+    log_warn("waiting for another process that fetches the same model");
     while (::flock(fd, LOCK_EX) != 0) {
       if (errno != EINTR) {
         fail_disk(errno, "cannot lock ", path.string());

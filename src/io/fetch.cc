@@ -28,11 +28,12 @@ fs::path obtain(const CatalogueEntry& entry, const HubSource& source, const File
   const Hub hub(options);
   const HubFile offered = hub.inspect(source.repo, source.revision, source.file);
   HubFile wanted{source.file, entry.bytes, entry.sha256};
-  require(offered.bytes < 0 || offered.bytes == wanted.bytes, ErrorCode::kIo,
-          "the file there has the wrong size: ", offered.bytes, " bytes where ", wanted.bytes,
+  const std::string url = hub.file_url(source.repo, source.revision, source.file);
+  require(offered.bytes < 0 || offered.bytes == wanted.bytes, ErrorCode::kIo, url,
+          ": the file there has the wrong size: ", offered.bytes, " bytes where ", wanted.bytes,
           " were expected");
   require(offered.etag.size() != wanted.etag.size() || offered.etag == wanted.etag, ErrorCode::kIo,
-          "the file there has the wrong checksum: ", offered.etag, " where ", wanted.etag,
+          url, ": the file there has the wrong checksum: ", offered.etag, " where ", wanted.etag,
           " was expected");
   fs::path part = companion(target, "part");
   download_verified(hub, source.repo, source.revision, wanted, part, options.progress);
@@ -54,19 +55,12 @@ fs::path obtain(const CatalogueEntry& entry, const PipSource& source, const File
       return joined;
     }
     fs::remove_all(staging);
-    require(resumed, ErrorCode::kIo, mismatch);
+    require(resumed, ErrorCode::kIo, describe(source), ": ", mismatch);
   }
 }
 
 fs::path catalogue_path(const CatalogueEntry& entry) {
   return models_dir() / entry.file;
-}
-
-// Only the size: hashing on every start of the program would cost more than opening the model.
-bool is_cached(const CatalogueEntry& entry) {
-  std::error_code absent;
-  return static_cast<int64_t>(fs::file_size(catalogue_path(entry), absent)) == entry.bytes &&
-         !absent;
 }
 
 bool is_cached_intact(const CatalogueEntry& entry) {
@@ -95,7 +89,7 @@ FetchResult fetch_from_sources(const CatalogueEntry& entry, const FileLock& lock
     } catch (const DiskError&) {
       throw;
     } catch (const Error& error) {
-      const std::string reason = describe(source) + ": " + error.what();
+      const std::string reason = error.what();
       if (&source != &entry.sources.back()) {
         log_warn(reason + "; trying the next source");
       }
@@ -106,6 +100,12 @@ FetchResult fetch_from_sources(const CatalogueEntry& entry, const FileLock& lock
 }
 
 }  // namespace
+
+bool is_cached(const CatalogueEntry& entry) {
+  std::error_code absent;
+  return static_cast<int64_t>(fs::file_size(catalogue_path(entry), absent)) == entry.bytes &&
+         !absent;
+}
 
 FetchResult fetch(const std::string& name, const FetchOptions& options) {
   if (name.starts_with(kHubPrefix)) {

@@ -28,6 +28,10 @@ FetchResult fetch(const std::string& name, const FetchOptions& options = {});
 // The same for an entry that the catalogue need not hold.
 FetchResult fetch_entry(const CatalogueEntry& entry, const FetchOptions& options = {});
 
+// True when the file of `entry` lies in the cache with the right size. Its hash is left to fetch():
+// at every start of the program it would cost more than opening the model.
+[[nodiscard]] bool is_cached(const CatalogueEntry& entry);
+
 // Turns `--model` into what open_model takes: paths and `builtin:…` as they are, catalogue names
 // into the fetched file, `hf:…` into the cached copy, which is fetched first when absent. Catalogue
 // names win over files of the same name (write ./name for those). Throws Error(kInvalidArgument)
