@@ -9,5 +9,6 @@ void add_run_command(CLI::App& app);
 void add_score_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
+void add_fetch_command(CLI::App& app);
 
 }  // namespace lychee::cli
