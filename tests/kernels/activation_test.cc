@@ -1,18 +1,124 @@
-#include "kernels/activation/silu_mul.h"
-
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/activation/silu_mul.h"
+#include "support/compare.h"
+#include "support/random.h"
+#include "support/simd_targets.h"
 
 namespace lychee::activation {
 namespace {
 
-TEST(SiluMul, KnownValues) {
-  const float gate[] = {0, 1, -1};
-  const float up[] = {3, 2, 2};
-  float y[3];
-  cpu::silu_mul({1, 3, gate, up, 3, 3, y, 3});
-  EXPECT_FLOAT_EQ(y[0], 0);
-  EXPECT_FLOAT_EQ(y[1], 2 * 0.7310585786F);
-  EXPECT_FLOAT_EQ(y[2], -2 * 0.2689414214F);
+struct Case {
+  const char* name;
+  int64_t num_rows, dim, padding;
+  float scale;
+};
+
+constexpr Case kCases[] = {{"one_value", 1, 1, 0, 1},
+                           {"odd", 3, 61, 2, 1},
+                           {"smollm", 1, 1536, 0, 3},
+                           {"many_rows", 65, 1536, 8, 1},
+                           {"longer_than_a_span", 2, 4099, 0, 1},
+                           {"wide", 3, 129, 0, 50}};
+
+std::vector<float> plain(const std::vector<float>& gate, const std::vector<float>& up) {
+  std::vector<float> y(gate.size());
+  for (size_t i = 0; i < y.size(); ++i) {
+    y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+  }
+  return y;
+}
+
+class SiluMulTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
+
+TEST_P(SiluMulTest, MatchesReference) {
+  const auto& [target, c] = GetParam();
+  const test::SimdTargetScope scope(target);
+  test::Random random;
+  const int64_t stride = c.dim + c.padding;
+  const std::vector<float> gate = random.normals(c.num_rows * stride, c.scale);
+  const std::vector<float> up = random.normals(c.num_rows * stride);
+  std::vector<float> actual(gate.size(), std::nanf(""));
+  std::vector<float> expected = actual;
+  SiluMulParams params = {c.num_rows, c.dim,  gate.data(),   up.data(),
+                          stride,     stride, actual.data(), stride};
+  cpu::silu_mul(params);
+  params.y = expected.data();
+  reference::silu_mul(params);
+  const std::vector<float> in_f32 = plain(gate, up);
+  for (int64_t r = 0; r < c.num_rows; ++r) {
+    const auto row = [&](const std::vector<float>& all) {
+      return std::span(all).subspan(static_cast<size_t>(r * stride), static_cast<size_t>(c.dim));
+    };
+    EXPECT_TRUE(test::as_good_as_plain(row(actual), row(in_f32), row(expected), 1e-6)) << r;
+    for (int64_t i = c.dim; i < stride; ++i) {
+      EXPECT_TRUE(std::isnan(actual[static_cast<size_t>(r * stride + i)]));
+    }
+  }
+}
+
+TEST_P(SiluMulTest, MayOverwriteItsInput) {
+  const auto& [target, c] = GetParam();
+  const test::SimdTargetScope scope(target);
+  test::Random random;
+  std::vector<float> gate = random.normals(c.num_rows * c.dim, c.scale);
+  std::vector<float> up = random.normals(c.num_rows * c.dim);
+  std::vector<float> apart(gate.size());
+  SiluMulParams params = {c.num_rows, c.dim, gate.data(),  up.data(),
+                          c.dim,      c.dim, apart.data(), c.dim};
+  cpu::silu_mul(params);
+  params.y = gate.data();
+  cpu::silu_mul(params);
+  EXPECT_EQ(gate, apart);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTarget, SiluMulTest,
+                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+                                          testing::ValuesIn(kCases)),
+                         [](const auto& info) {
+                           return test::simd_target_name(std::get<0>(info.param)) + "_" +
+                                  std::get<1>(info.param).name;
+                         });
+
+// Each value once in whole vectors and once alone.
+TEST(SiluMul, KnownValuesAndExtremes) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  struct Known {
+    float gate, up, y;
+  };
+  constexpr Known kKnown[] = {{0, 3, 0},
+                              {1, 2, 2 * 0.7310585786F},
+                              {-1, 2, -2 * 0.2689414214F},
+                              {300, 2, 600},
+                              {-300, 2, 0},
+                              {-1e30F, 1, 0},
+                              {kInf, 1, kInf},
+                              {-kInf, 1, 0},
+                              {-87.5F, 1, 0},
+                              {88.5F, 1, 88.5F}};
+  for (const int64_t target : test::simd_targets()) {
+    const test::SimdTargetScope scope(target);
+    for (const int64_t count : {1, 64}) {
+      const auto run = [&](float gate, float up) {
+        const std::vector<float> gates(static_cast<size_t>(count), gate);
+        const std::vector<float> ups(static_cast<size_t>(count), up);
+        std::vector<float> y(static_cast<size_t>(count), 1e9F);
+        cpu::silu_mul({1, count, gates.data(), ups.data(), count, count, y.data(), count});
+        return y.back();
+      };
+      for (const Known& k : kKnown) {
+        const float y = run(k.gate, k.up);
+        EXPECT_TRUE(test::absolute_error(double{y}, double{k.y}) <= std::fabs(k.y) * 1e-6 + 1e-30)
+            << k.gate << ": " << y << " on " << test::simd_target_name(target);
+      }
+      EXPECT_TRUE(std::isnan(run(std::nanf(""), 1))) << test::simd_target_name(target);
+    }
+  }
 }
 
 }  // namespace

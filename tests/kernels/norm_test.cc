@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/norm/rms_norm.h"
+#include "support/compare.h"
+#include "support/random.h"
+#include "support/simd_targets.h"
+
+namespace lychee::norm {
+namespace {
+
+struct Case {
+  const char* name;
+  int64_t num_rows, dim, x_padding, y_padding;
+  float scale;
+};
+
+constexpr Case kCases[] = {
+    {"one_value", 1, 1, 0, 0, 1},
+    {"fewer_than_a_vector", 3, 7, 2, 1, 1},
+    {"odd", 5, 61, 0, 3, 1},
+    {"smollm", 1, 576, 0, 0, 1},
+    {"many_rows", 200, 576, 64, 0, 1},
+    {"tiny_values", 3, 129, 0, 0, 1e-18F},
+    {"large_values", 3, 129, 0, 0, 1e15F},
+};
+
+struct Inputs {
+  std::vector<float> x, weight, y;
+  RmsNormParams params;
+
+  explicit Inputs(const Case& c) {
+    test::Random random;
+    x = random.normals(c.num_rows * (c.dim + c.x_padding), c.scale);
+    weight = random.normals(c.dim);
+    y.assign(static_cast<size_t>(c.num_rows * (c.dim + c.y_padding)), std::nanf(""));
+    params = {c.num_rows,    c.dim, x.data(), c.dim + c.x_padding,
+              weight.data(), 1e-5F, y.data(), c.dim + c.y_padding};
+  }
+  [[nodiscard]] std::vector<float> rows() const {
+    std::vector<float> values;
+    for (int64_t r = 0; r < params.num_rows; ++r) {
+      values.insert(values.end(), y.begin() + r * params.y_stride,
+                    y.begin() + r * params.y_stride + params.dim);
+    }
+    return values;
+  }
+};
+
+std::vector<float> plain(const RmsNormParams& p) {
+  std::vector<float> result;
+  for (int64_t r = 0; r < p.num_rows; ++r) {
+    const float* x = p.x + r * p.x_stride;
+    float sum = 0;
+    for (int64_t i = 0; i < p.dim; ++i) {
+      sum += x[i] * x[i];
+    }
+    const float scale = 1 / std::sqrt(sum / static_cast<float>(p.dim) + p.eps);
+    for (int64_t i = 0; i < p.dim; ++i) {
+      result.push_back(x[i] * scale * p.weight[i]);
+    }
+  }
+  return result;
+}
+
+class RmsNormTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
+
+TEST_P(RmsNormTest, MatchesReference) {
+  const auto& [target, c] = GetParam();
+  const test::SimdTargetScope scope(target);
+  Inputs actual(c);
+  Inputs expected(c);
+  cpu::rms_norm(actual.params);
+  reference::rms_norm(expected.params);
+  EXPECT_TRUE(test::as_good_as_plain(actual.rows(), plain(expected.params), expected.rows(), 1e-6));
+  for (int64_t r = 0; r < c.num_rows; ++r) {
+    for (int64_t i = c.dim; i < c.dim + c.y_padding; ++i) {
+      EXPECT_TRUE(std::isnan(actual.y[static_cast<size_t>(r * actual.params.y_stride + i)]));
+    }
+  }
+}
+
+TEST_P(RmsNormTest, WorksInPlaceAndRowByRow) {
+  const auto& [target, c] = GetParam();
+  const test::SimdTargetScope scope(target);
+  Inputs apart(c);
+  cpu::rms_norm(apart.params);
+  Inputs in_place(c);
+  in_place.params.y = in_place.x.data();
+  in_place.params.y_stride = in_place.params.x_stride;
+  for (int64_t r = 0; r < c.num_rows; ++r) {
+    RmsNormParams row = in_place.params;
+    row.num_rows = 1;
+    row.x += r * row.x_stride;
+    row.y += r * row.y_stride;
+    cpu::rms_norm(row);
+  }
+  in_place.y = in_place.x;
+  EXPECT_EQ(in_place.rows(), apart.rows());
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTarget, RmsNormTest,
+                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+                                          testing::ValuesIn(kCases)),
+                         [](const auto& info) {
+                           return test::simd_target_name(std::get<0>(info.param)) + "_" +
+                                  std::get<1>(info.param).name;
+                         });
+
+TEST(RmsNorm, KnownValues) {
+  const float x[] = {3, 4};
+  const float weight[] = {1, 2};
+  float y[2];
+  cpu::rms_norm({1, 2, x, 2, weight, 0, y, 2});
+  EXPECT_FLOAT_EQ(y[0], 3 / std::sqrt(12.5F));
+  EXPECT_FLOAT_EQ(y[1], 8 / std::sqrt(12.5F));
+}
+
+}  // namespace
+}  // namespace lychee::norm

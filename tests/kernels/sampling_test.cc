@@ -1,0 +1,164 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "kernels/sampling/sample.h"
+#include "lychee/error.h"
+#include "support/random.h"
+
+namespace lychee::sampling {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+// How often each id comes out over evenly spread draws.
+std::map<int32_t, int> histogram(const std::vector<float>& logits, const SampleParams& params,
+                                 const std::vector<int32_t>& previous = {}) {
+  constexpr int kDraws = 1000;
+  std::map<int32_t, int> counts;
+  for (int i = 0; i < kDraws; ++i) {
+    ++counts[cpu::sample(logits, params, previous, (i + 0.5) / kDraws)];
+  }
+  return counts;
+}
+
+std::vector<int32_t> ids(const std::map<int32_t, int>& counts) {
+  std::vector<int32_t> keys;
+  for (const auto& [id, count] : counts) {
+    keys.push_back(id);
+  }
+  return keys;
+}
+
+std::vector<float> logs(const std::vector<double>& probabilities) {
+  std::vector<float> logits;
+  for (const double p : probabilities) {
+    logits.push_back(static_cast<float>(std::log(p)));
+  }
+  return logits;
+}
+
+TEST(Sample, GreedyTakesTheLowestOfEqualBest) {
+  const std::vector<float> logits = {1, 3, 3, -kInf, 2};
+  EXPECT_EQ(cpu::sample(logits, {}, {}, 0.999), 1);
+}
+
+TEST(Sample, GreedyIgnoresNan) {
+  const std::vector<float> logits = {std::nanf(""), -5, std::nanf(""), -7};
+  EXPECT_EQ(cpu::sample(logits, {}, {}, 0), 1);
+}
+
+TEST(Sample, NothingFiniteGivesTheFirstId) {
+  const std::vector<float> logits = {-kInf, std::nanf(""), -kInf};
+  EXPECT_EQ(cpu::sample(logits, {.temperature = 1}, {}, 0.9), 0);
+}
+
+TEST(Sample, NoLogitsIsOurBug) {
+  EXPECT_THROW((void)cpu::sample({}, {}, {}, 0), Error);
+}
+
+TEST(Sample, FollowsTheSoftmax) {
+  const auto counts = histogram(logs({0.1, 0.6, 0.3}), {.temperature = 1});
+  EXPECT_EQ(counts, (std::map<int32_t, int>{{0, 100}, {1, 600}, {2, 300}}));
+}
+
+TEST(Sample, TemperatureSharpens) {
+  // Squared and normalised: 1/14, 4/14, 9/14.
+  const auto counts = histogram(logs({1, 2, 3}), {.temperature = 0.5});
+  EXPECT_NEAR(counts.at(0), 1000.0 / 14, 1);
+  EXPECT_NEAR(counts.at(2), 9000.0 / 14, 1);
+}
+
+TEST(Sample, TopKKeepsTheLowerOfEqualIds) {
+  const std::vector<float> logits = {0, 1, 1, 1, -1};
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_k = 2})), (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_k = 5})).size(), 5U);
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_k = 50})).size(), 5U);
+}
+
+TEST(Sample, TopPKeepsTheTokenThatReachesIt) {
+  const std::vector<float> logits = logs({0.1, 0.5, 0.15, 0.25});
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_p = 0.4})), (std::vector<int32_t>{1}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_p = 0.6})), (std::vector<int32_t>{1, 3}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_p = 0.76})),
+            (std::vector<int32_t>{1, 2, 3}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_p = 0})), (std::vector<int32_t>{1}));
+}
+
+TEST(Sample, TopPIsOfWhatTopKLeaves) {
+  // Of 0.5 and 0.25 the first holds two thirds.
+  const std::vector<float> logits = logs({0.1, 0.5, 0.15, 0.25});
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_k = 2, .top_p = 0.65})),
+            (std::vector<int32_t>{1}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .top_k = 2, .top_p = 0.7})),
+            (std::vector<int32_t>{1, 3}));
+}
+
+TEST(Sample, MinPIsRelativeToTheBest) {
+  const std::vector<float> logits = logs({0.1, 0.5, 0.15, 0.25});
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .min_p = 0.45})),
+            (std::vector<int32_t>{1, 3}));
+  EXPECT_EQ(ids(histogram(logits, {.temperature = 1, .min_p = 1})), (std::vector<int32_t>{1}));
+}
+
+TEST(Sample, RepetitionPenaltyCountsATokenOnce) {
+  const std::vector<float> logits = {2, 3, -1, -1.5F};
+  EXPECT_EQ(cpu::sample(logits, {.repetition_penalty = 2}, std::vector<int32_t>{1}, 0), 0);
+  EXPECT_EQ(cpu::sample(logits, {.repetition_penalty = 1.4}, std::vector<int32_t>{1, 1, 1}, 0), 1);
+  const std::vector<float> negative = {-1, -1.5F};
+  EXPECT_EQ(cpu::sample(negative, {.repetition_penalty = 2}, std::vector<int32_t>{0}, 0), 1);
+}
+
+// Against sorting everything.
+TEST(Sample, TopPOfALargeVocabularyMatchesAFullSort) {
+  test::Random random;
+  for (const double top_p : {0.1, 0.5, 0.9, 0.999}) {
+    const std::vector<float> logits = random.normals(5000, 3);
+    std::vector<int32_t> order(logits.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      order[i] = static_cast<int32_t>(i);
+    }
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    });
+    const double total = cpu::log_sum_exp(logits);
+    double mass = 0;
+    size_t count = 0;
+    while (mass < top_p) {
+      mass += std::exp(double{logits[static_cast<size_t>(order[count++])]} - total);
+    }
+    order.resize(count);
+    const int32_t lowest = *std::min_element(order.begin(), order.end());
+    const int32_t highest = *std::max_element(order.begin(), order.end());
+    const SampleParams params = {.temperature = 1, .top_p = top_p};
+    EXPECT_EQ(cpu::sample(logits, params, {}, 0), lowest);
+    EXPECT_EQ(cpu::sample(logits, params, {}, std::nextafter(1.0, 0.0)), highest);
+  }
+}
+
+TEST(LogSumExp, SurvivesLargeAndInfiniteLogits) {
+  EXPECT_NEAR(cpu::log_sum_exp(std::vector<float>{1000, 1000}), 1000 + std::log(2.0), 1e-12);
+  EXPECT_NEAR(cpu::log_sum_exp(std::vector<float>{-2000, -kInf}), -2000, 1e-12);
+  EXPECT_EQ(cpu::log_sum_exp(std::vector<float>{-kInf, -kInf}), -kInf);
+  EXPECT_NEAR(cpu::log_prob(std::vector<float>{0, 0, 0, 0}, 2), -std::log(4.0), 1e-12);
+}
+
+TEST(LogSumExp, IsSummedInDouble) {
+  // 4 million equal terms: an f32 sum would stall at 2^24 / 4.
+  const std::vector<float> logits(1 << 22, -3.25F);
+  EXPECT_NEAR(cpu::log_sum_exp(logits), -3.25 + 22 * std::log(2.0), 1e-9);
+  test::Random random;
+  const std::vector<float> mixed = random.normals(49152, 4);
+  long double sum = 0;
+  for (const float logit : mixed) {
+    sum += std::exp(static_cast<long double>(logit));
+  }
+  EXPECT_NEAR(cpu::log_sum_exp(mixed), static_cast<double>(std::log(sum)), 1e-9);
+}
+
+}  // namespace
+}  // namespace lychee::sampling
