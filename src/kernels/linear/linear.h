@@ -62,6 +62,7 @@ void linear(const LinearParams& params);
 }  // namespace reference
 
 namespace cpu {
+// Never less for more rows, so that what a chunk of prefill needs also serves decoding.
 [[nodiscard]] int64_t linear_workspace_bytes(const LinearParams& params);
 // Reads every weight byte once for num_rows <= kMaxDecodeRows.
 void linear(const LinearParams& params);

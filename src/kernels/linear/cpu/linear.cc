@@ -9,6 +9,7 @@
 #include "base/math.h"
 #include "kernels/linear/cpu/float_dot.h"
 #include "kernels/linear/cpu/int8_dot.h"
+#include "kernels/linear/cpu/prefill_gemm.h"
 #include "kernels/linear/cpu/rounded_rows.h"
 
 namespace lychee::linear::cpu {
@@ -73,6 +74,18 @@ void outputs(const LinearGroupParams& p, const RowsByOrder& rows, int64_t begin,
   }
 }
 
+// For at most kMaxDecodeRows rows.
+int64_t decode_bytes(const LinearGroupParams& p, int64_t num_rows) {
+  int64_t bytes =
+      omp_get_max_threads() * thread_floats(p.in_features) * static_cast<int64_t>(sizeof(float));
+  for (int64_t i = 0; i < kRowOrders; ++i) {
+    if (needs(p, static_cast<RowOrder>(i))) {
+      bytes += rounded_rows_bytes(static_cast<RowOrder>(i), num_rows, p.in_features);
+    }
+  }
+  return round_up(bytes, kAlignment);
+}
+
 LinearTarget target_of(const LinearParams& p) {
   return {p.out_features, p.weight_dtype, p.weight, p.bias, p.y, p.y_stride};
 }
@@ -85,17 +98,17 @@ LinearGroupParams group_of(const LinearParams& p, const LinearTarget& target) {
 }  // namespace
 
 int64_t linear_group_workspace_bytes(const LinearGroupParams& p) {
-  int64_t bytes =
-      omp_get_max_threads() * thread_floats(p.in_features) * static_cast<int64_t>(sizeof(float));
-  for (int64_t i = 0; i < kRowOrders; ++i) {
-    if (needs(p, static_cast<RowOrder>(i))) {
-      bytes += rounded_rows_bytes(static_cast<RowOrder>(i), p.num_rows, p.in_features);
-    }
-  }
-  return round_up(bytes, kAlignment);
+  const int64_t decode = decode_bytes(p, std::min(p.num_rows, kMaxDecodeRows));
+  return p.num_rows > kMaxDecodeRows ? std::max(decode, prefill_gemm_bytes(p)) : decode;
 }
 
 void linear_group(const LinearGroupParams& p) {
+  if (p.num_rows > kMaxDecodeRows) {
+    for (const LinearTarget& target : p.targets) {
+      prefill_gemm(p, target);
+    }
+    return;
+  }
   const int64_t floats = thread_floats(p.in_features);
   auto* scratch = static_cast<float*>(p.workspace);
   const RowsByOrder rows =

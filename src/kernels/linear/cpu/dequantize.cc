@@ -1,9 +1,15 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/linear/cpu/dequantize.cc"
+#include <hwy/foreach_target.h>  // before highway.h
+#include <hwy/highway.h>
+
 #include <cstring>
 
 #include "kernels/linear/linear.h"
 
-namespace lychee::linear {
-namespace {
+// Plain loops, which the compiler vectorises for each instruction set.
+HWY_BEFORE_NAMESPACE();
+namespace lychee::linear::HWY_NAMESPACE {
 
 float read_f16(const std::byte* src) {
   f16 half;
@@ -16,7 +22,7 @@ int byte_at(const std::byte* src, int64_t i) {
 }
 
 // The blocks of 32. Low nibbles are values 0 to 15, high ones 16 to 31; fifth bits lie in order.
-void q4_0(const std::byte* block, float* dst) {
+void q4_0(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   for (int i = 0; i < 16; ++i) {
     const int pair = byte_at(block, 2 + i);
@@ -25,7 +31,7 @@ void q4_0(const std::byte* block, float* dst) {
   }
 }
 
-void q4_1(const std::byte* block, float* dst) {
+void q4_1(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   const float min = read_f16(block + 2);
   for (int i = 0; i < 16; ++i) {
@@ -35,34 +41,42 @@ void q4_1(const std::byte* block, float* dst) {
   }
 }
 
-int fifth_bit(const std::byte* bits, int i) {
-  return (byte_at(bits, i / 8) >> (i % 8) & 1) << 4;
+uint32_t read_bits(const std::byte* src) {
+  uint32_t bits;
+  std::memcpy(&bits, src, sizeof(bits));
+  return bits;
 }
 
-void q5_0(const std::byte* block, float* dst) {
+int fifth_bit(uint32_t bits, int i) {
+  return static_cast<int>(bits >> i & 1) << 4;
+}
+
+void q5_0(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
+  const uint32_t bits = read_bits(block + 2);
   for (int i = 0; i < 16; ++i) {
     const int pair = byte_at(block, 6 + i);
-    const int low = (pair & 15) | fifth_bit(block + 2, i);
-    const int high = (pair >> 4) | fifth_bit(block + 2, i + 16);
+    const int low = (pair & 15) | fifth_bit(bits, i);
+    const int high = (pair >> 4) | fifth_bit(bits, i + 16);
     dst[i] = scale * static_cast<float>(low - 16);
     dst[i + 16] = scale * static_cast<float>(high - 16);
   }
 }
 
-void q5_1(const std::byte* block, float* dst) {
+void q5_1(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   const float min = read_f16(block + 2);
+  const uint32_t bits = read_bits(block + 4);
   for (int i = 0; i < 16; ++i) {
     const int pair = byte_at(block, 8 + i);
-    const int low = (pair & 15) | fifth_bit(block + 4, i);
-    const int high = (pair >> 4) | fifth_bit(block + 4, i + 16);
+    const int low = (pair & 15) | fifth_bit(bits, i);
+    const int high = (pair >> 4) | fifth_bit(bits, i + 16);
     dst[i] = scale * static_cast<float>(low) + min;
     dst[i + 16] = scale * static_cast<float>(high) + min;
   }
 }
 
-void q8_0(const std::byte* block, float* dst) {
+void q8_0(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   for (int i = 0; i < 32; ++i) {
     dst[i] = scale * static_cast<float>(static_cast<int8_t>(block[2 + i]));
@@ -86,7 +100,7 @@ ScaleMin k_scale_min(const std::byte* packed, int j) {
 }
 
 // The blocks of 256. Every 32 bytes of nibbles hold two sub-blocks, the low nibbles first.
-void q4_k(const std::byte* block, float* dst) {
+void q4_k(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   const float min = read_f16(block + 2);
   for (int j = 0; j < 8; ++j) {
@@ -101,7 +115,7 @@ void q4_k(const std::byte* block, float* dst) {
   }
 }
 
-void q5_k(const std::byte* block, float* dst) {
+void q5_k(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block);
   const float min = read_f16(block + 2);
   for (int j = 0; j < 8; ++j) {
@@ -119,19 +133,22 @@ void q5_k(const std::byte* block, float* dst) {
 
 // Two halves of 128 values: 64 bytes of lower nibbles, 32 bytes of upper bit pairs; a signed scale
 // for every 16 values.
-void q6_k(const std::byte* block, float* dst) {
+void q6_k(const std::byte* HWY_RESTRICT block, float* HWY_RESTRICT dst) {
   const float scale = read_f16(block + 208);
-  for (int i = 0; i < 256; ++i) {
-    const int half = i / 128;
-    const int group = i % 128 / 32;
-    const int low = byte_at(block, half * 64 + i % 64) >> (group / 2 * 4) & 15;
-    const int high = byte_at(block, 128 + half * 32 + i % 32) >> (group * 2) & 3;
-    const auto sub = static_cast<int8_t>(block[192 + i / 16]);
-    dst[i] = scale * static_cast<float>(sub) * static_cast<float>((low | high << 4) - 32);
+  for (int j = 0; j < 16; ++j) {
+    const int group = j / 2 % 4;  // of 32 values, within its half
+    const std::byte* low = block + j / 8 * 64 + group % 2 * 32 + j % 2 * 16;
+    const std::byte* high = block + 128 + j / 8 * 32 + j % 2 * 16;
+    const float sub_scale = scale * static_cast<float>(static_cast<int8_t>(block[192 + j]));
+    for (int i = 0; i < 16; ++i) {
+      const int nibble = byte_at(low, i) >> (group / 2 * 4) & 15;
+      const int top = byte_at(high, i) >> (group * 2) & 3;
+      dst[j * 16 + i] = sub_scale * static_cast<float>((nibble | top << 4) - 32);
+    }
   }
 }
 
-void widen_bf16(const std::byte* src, int64_t count, float* dst) {
+void widen_bf16(const std::byte* HWY_RESTRICT src, int64_t count, float* HWY_RESTRICT dst) {
   for (int64_t i = 0; i < count; ++i) {
     bf16 value;
     std::memcpy(&value.bits, src + 2 * i, sizeof(value.bits));
@@ -139,23 +156,22 @@ void widen_bf16(const std::byte* src, int64_t count, float* dst) {
   }
 }
 
-void widen_f16(const std::byte* src, int64_t count, float* dst) {
+void widen_f16(const std::byte* HWY_RESTRICT src, int64_t count, float* HWY_RESTRICT dst) {
   for (int64_t i = 0; i < count; ++i) {
     dst[i] = read_f16(src + 2 * i);
   }
 }
 
 template <typename Block>
-void each_block(DType dtype, const std::byte* src, int64_t count, float* dst, Block&& block) {
+void each_block(DType dtype, const std::byte* HWY_RESTRICT src, int64_t count, float* dst,
+                Block&& block) {
   const DTypeInfo& info = dtype_info(dtype);
   for (int64_t i = 0; i < count / info.block_size; ++i) {
     block(src + i * info.block_bytes, dst + i * info.block_size);
   }
 }
 
-}  // namespace
-
-void dequantize(DType dtype, const std::byte* src, int64_t count, float* dst) {
+void widen(DType dtype, const std::byte* HWY_RESTRICT src, int64_t count, float* HWY_RESTRICT dst) {
   switch (dtype) {
     case DType::kF32:
       std::memcpy(dst, src, static_cast<size_t>(count) * sizeof(float));
@@ -183,4 +199,17 @@ void dequantize(DType dtype, const std::byte* src, int64_t count, float* dst) {
   }
 }
 
+}  // namespace lychee::linear::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lychee::linear {
+
+HWY_EXPORT(widen);
+
+void dequantize(DType dtype, const std::byte* src, int64_t count, float* dst) {
+  HWY_DYNAMIC_DISPATCH(widen)(dtype, src, count, dst);
+}
+
 }  // namespace lychee::linear
+#endif
