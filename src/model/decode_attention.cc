@@ -137,7 +137,7 @@ void DecodeAttention::run_layer(int layer, const attention::PagedKv& kv, const f
     if (action(row, layer, 0) == HeadAction::kPageBound) {
       rank_pages(row, layer, kv, q + row * static_cast<size_t>(num_q_heads_ * head_dim_));
     }
-    count_read(row, layer);
+    count_read(row, layer, kv.dtype);
   }
   HybridDecodeParams p = params(kv, q, out);
   p.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(p));
@@ -191,15 +191,19 @@ void DecodeAttention::rank_pages(size_t row, int layer, const attention::PagedKv
   attention::cpu::page_bound(p);
 }
 
-void DecodeAttention::count_read(size_t row, int layer) {
+void DecodeAttention::count_read(size_t row, int layer, DType kv_dtype) {
   for (int head = 0; head < num_kv_heads_; ++head) {
     const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
     const int64_t kv_len = states_[row].kv_len;
     rows_[row].tokens_read += static_cast<double>(
         set == HybridDecodeParams::kDense ? kv_len : num_ids_[static_cast<size_t>(set)]);
     if (action(row, layer, head) == HeadAction::kPageBound) {
-      // A summary is a minimum and a maximum of K: the size of one token's K and V.
-      rows_[row].tokens_read += static_cast<double>(ceil_div(kv_len, int64_t{kBoundPageSize}));
+      // A summary is a minimum and a maximum of K in f32, beside a token's K and V in the cache's
+      // dtype.
+      const double tokens_per_summary =
+          static_cast<double>(sizeof(float)) / static_cast<double>(dtype_bytes(kv_dtype, 1));
+      rows_[row].tokens_read +=
+          tokens_per_summary * static_cast<double>(ceil_div(kv_len, int64_t{kBoundPageSize}));
     }
   }
 }

@@ -85,6 +85,7 @@ void ReferenceSequence::set_options(GenerationOptions options) {
 std::vector<Vector> ReferenceSequence::prefill(std::span<const int32_t> token_ids) {
   const int64_t whole = length() + static_cast<int64_t>(token_ids.size());
   std::vector<Vector> rows;
+  since_correction_ = 0;  // a correction forwards consecutive generated tokens
   for (const int32_t token_id : token_ids) {
     token_ids_.push_back(token_id);
     rows.push_back(forward(token_id, length() - 1, whole, true));

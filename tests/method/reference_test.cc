@@ -93,7 +93,7 @@ TEST(ReferenceSelection, MassStopsAtTheTokenThatReachesIt) {
   EXPECT_EQ(reference_select(scores, mass, 0.5).positions, (Positions{0, 1, 3, 5}));
   mass.mass = 0.99;
   EXPECT_EQ(reference_select(scores, mass, 0.5).positions, (Positions{0, 1, 2, 3, 5}));
-  mass.mass = 0.1;
+  mass.mass = 0.09;
   EXPECT_EQ(reference_select(scores, mass, 0.5).positions, (Positions{0, 5}));
 }
 
