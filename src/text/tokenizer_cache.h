@@ -38,10 +38,16 @@ class PieceCache {
   // Appends the ids of `key` to `out`; false when they are not known.
   [[nodiscard]] bool lookup(const Key& key, std::vector<int32_t>& out) const {
     const Entry& entry = entries_[slot_of(key)];
-    if (entry.key.words != key.words || entry.key.size != key.size) {
+    const bool same = ((entry.key.words[0] ^ key.words[0]) | (entry.key.words[1] ^ key.words[1]) |
+                       (entry.key.words[2] ^ key.words[2])) == 0;
+    if (!same || entry.key.size != key.size) {
       return false;
     }
-    out.insert(out.end(), entry.ids.begin(), entry.ids.begin() + entry.num_ids);
+    if (entry.num_ids == 1) {
+      out.push_back(entry.ids[0]);
+    } else {
+      out.insert(out.end(), entry.ids.begin(), entry.ids.begin() + entry.num_ids);
+    }
     return true;
   }
 

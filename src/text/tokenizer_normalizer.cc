@@ -23,19 +23,13 @@ bool is_inert(char32_t c) {
          (c >= 0x1f300 && c < 0x1fb00);
 }
 
-bool is_normalized(std::string_view text, Kind kind) {
-  if (is_ascii(text)) {
-    return true;
+// The first character from `pos` on that NFC may change or compose, or the text's end.
+size_t find_reactive(std::string_view text, size_t pos) {
+  while ((pos = skip_ascii(text, pos)) < text.size() &&
+         is_inert(first_code_point(text.substr(pos)))) {
+    pos += char_length(text[pos]);
   }
-  if (kind != Kind::kNfc) {
-    return false;
-  }
-  for (size_t pos = 0; pos < text.size(); pos += char_length(text[pos])) {
-    if (!is_inert(first_code_point(text.substr(pos)))) {
-      return false;
-    }
-  }
-  return true;
+  return pos;
 }
 
 int options_of(Kind kind) {
@@ -62,6 +56,46 @@ std::string to_normal_form(std::string_view text, Kind kind) {
   require(size >= 0, ErrorCode::kInvalidArgument,
           "Unicode normalisation failed: ", utf8proc_errmsg(size));
   return {reinterpret_cast<const char*>(mapped), static_cast<size_t>(size)};
+}
+
+// NFC of no more than runs of reactive characters, each with the inert one before it: nothing
+// composes across the beginning of an inert character.
+std::string compose(std::string_view text, size_t reactive) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 8);
+  size_t done = 0;
+  while (reactive < text.size()) {
+    size_t begin = reactive;
+    while (begin > done && is_continuation(text[--begin])) {
+    }
+    size_t end = reactive;
+    while (end < text.size() && !is_inert(first_code_point(text.substr(end)))) {
+      end += char_length(text[end]);
+    }
+    out.append(text, done, begin - done);
+    out += to_normal_form(text.substr(begin, end - begin), Kind::kNfc);
+    done = end;
+    reactive = find_reactive(text, end);
+  }
+  out.append(text, done);
+  return out;
+}
+
+// False when `text` is in normal form already.
+bool normalize(std::string_view text, Kind kind, std::string& out) {
+  if (kind != Kind::kNfc) {
+    if (is_ascii(text)) {
+      return false;
+    }
+    out = to_normal_form(text, kind);
+    return true;
+  }
+  const size_t reactive = find_reactive(text, 0);
+  if (reactive == text.size()) {
+    return false;
+  }
+  out = compose(text, reactive);
+  return true;
 }
 
 std::string replace_all(std::string_view text, const io::NormalizerStep& step) {
@@ -94,10 +128,8 @@ std::string_view Normalizer::apply(std::string_view text, std::string& storage) 
         continue;
       }
       next = replace_all(current, step);
-    } else if (is_normalized(current, step.kind)) {
+    } else if (!normalize(current, step.kind, next)) {
       continue;
-    } else {
-      next = to_normal_form(current, step.kind);
     }
     storage = std::move(next);
     current = storage;

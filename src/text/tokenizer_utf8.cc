@@ -9,7 +9,20 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// Bytes from `pos` on that are ASCII, eight at a time.
+size_t first_invalid(std::string_view text) {
+  size_t pos = skip_ascii(text, 0);
+  while (pos < text.size()) {
+    const Utf8Char c = first_char(text.substr(pos));
+    if (c.status != Utf8Status::kValid) {
+      return pos;
+    }
+    pos = skip_ascii(text, pos + c.length);
+  }
+  return pos;
+}
+
+}  // namespace
+
 size_t skip_ascii(std::string_view text, size_t pos) {
   while (pos + 8 <= text.size()) {
     uint64_t word = 0;
@@ -24,20 +37,6 @@ size_t skip_ascii(std::string_view text, size_t pos) {
   }
   return pos;
 }
-
-size_t first_invalid(std::string_view text) {
-  size_t pos = skip_ascii(text, 0);
-  while (pos < text.size()) {
-    const Utf8Char c = first_char(text.substr(pos));
-    if (c.status != Utf8Status::kValid) {
-      return pos;
-    }
-    pos = skip_ascii(text, pos + c.length);
-  }
-  return pos;
-}
-
-}  // namespace
 
 Utf8Char first_char(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);

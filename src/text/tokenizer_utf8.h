@@ -21,6 +21,9 @@ struct Utf8Char {
 // The first character of a text that is not empty.
 [[nodiscard]] Utf8Char first_char(std::string_view text);
 
+// The first position from `pos` on that is not ASCII, or the text's end.
+[[nodiscard]] size_t skip_ascii(std::string_view text, size_t pos);
+
 [[nodiscard]] bool is_ascii(std::string_view text);
 
 // The text itself when it is valid UTF-8; else a copy in `storage` with U+FFFD for what is not.
