@@ -9,6 +9,7 @@
 #include "base/mapped_file.h"
 #include "io/gguf.h"
 #include "io/gguf_config.h"
+#include "io/gguf_tokenizer.h"
 #include "io/open_model.h"
 #include "io/sha256.h"
 
@@ -23,6 +24,7 @@ ModelFiles read_header(const std::filesystem::path& path, const GgufHeader& head
   files.path = path;
   files.naming = TensorNaming::kGguf;
   files.generation = read_gguf_generation(header.metadata);
+  files.tokenizer = read_gguf_tokenizer(header.metadata);
   if (const std::string* chat_template = header.metadata.string("tokenizer.chat_template")) {
     files.chat_template = *chat_template;
   }
