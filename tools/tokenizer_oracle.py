@@ -29,22 +29,27 @@ PLAIN = ["", " ", "\n", "a", "Hello, world!", "  two  spaces  ", "tab\tand\r\nli
 
 
 def block_chars():
-    """Assigned characters, grouped in runs of 128 code points. Python 3.11 and PCRE2 10.42 are both at Unicode 14."""
+    """Assigned characters, grouped in runs of 128 code points. Python 3.11 and PCRE2 10.42 are both at Unicode 14.
+
+    Combining marks newer than Unicode 3.2 are left out: the oracle's normaliser has old tables and does not order them.
+    """
+    def is_new_mark(char):
+        return unicodedata.combining(char) and unicodedata.ucd_3_2_0.category(char) == "Cn"
     groups = {}
     for code in range(0x110000):
-        if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co"):
+        if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co") and not is_new_mark(chr(code)):
             groups.setdefault(code // 128, []).append(chr(code))
     return list(groups.values())
 
 
-def random_strings(count, seed, specials=()):
+def random_strings(count, seed, specials=(), longest=40):
     rng = random.Random(seed)
     groups = block_chars()
     common = [" ", "  ", "\n", "\t", "'s", "1", "a", "Z", ".", "\u0301", "\u00e9", "\u3000", "\r\n", "12", "the", *specials]
     for _ in range(count):
         chosen = [rng.choice(groups) for _ in range(rng.randint(1, 3))]
         yield "".join(rng.choice(common) if rng.random() < 0.4 else rng.choice(rng.choice(chosen))
-                      for _ in range(rng.randint(1, 40)))
+                      for _ in range(rng.randint(1, longest)))
 
 
 def text_strings(paths, limit, seed):
@@ -55,7 +60,7 @@ def text_strings(paths, limit, seed):
         text = Path(path).read_text(encoding="utf-8", errors="replace")
         at = 0
         while at < len(text) and size < limit:
-            length = rng.choice([1, 7, 40, 200, 1000, 5000])
+            length = rng.choice([1, 7, 40, 200, 1000])
             yield text[at:at + length]
             size += len(text[at:at + length].encode())
             at += length
@@ -155,7 +160,7 @@ def write_json(folder, root, string_merges=False):
 
 
 def fixture_strings(text_path, specials, seed):
-    strings = [*PLAIN, *text_strings([text_path], 6000, seed), *random_strings(150, seed, specials)]
+    strings = [*PLAIN, *text_strings([text_path], 2500, seed), *random_strings(200, seed, specials, 16)]
     for special in specials:
         strings += [special, f"a {special} b", f"{special}{special}c"]
     return list(dict.fromkeys(strings))

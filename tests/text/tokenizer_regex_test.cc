@@ -58,7 +58,7 @@ TEST(Regex, RefusesWhatDoesNotCompile) {
 }
 
 TEST(Regex, BacktrackingIsBounded) {
-  const Regex regex("(?:a+)+(?:a+)+(?:a+)+b");
+  const Regex regex("(?:a+)+[xy]");
   Regex::Scratch scratch;
   Regex::Match match;
   try {
