@@ -81,6 +81,10 @@ Engine::Impl::Impl(const EngineOptions& options)
   if (options.load_tokenizer && files.tokenizer) {
     tokenizer.emplace(*files.tokenizer);
     info.has_tokenizer = true;
+    // The chat format needs the special tokens still; the large tables live in the tokenizer alone.
+    files.tokenizer->tokens = {};
+    files.tokenizer->merges = {};
+    files.tokenizer->scores = {};
   }
   const model::KvCacheShape shape{info.num_layers, info.num_kv_heads, info.head_dim,
                                   choose_kv_dtype(options.kv_dtype, files.config.dtype)};

@@ -1,6 +1,7 @@
 #include "model/transformer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/check.h"
@@ -23,10 +24,16 @@ Transformer::Transformer(const io::ModelFiles& files, KvCache& cache, int max_ro
       q_size_(int64_t{config_.num_q_heads} * config_.head_dim),
       kv_size_(int64_t{config_.num_kv_heads} * config_.head_dim) {
   constexpr int64_t kAlign = 16;  // floats of a cache line
-  const int64_t widths[] = {
-      config_.hidden_size,       config_.hidden_size,      q_size_, kv_size_, kv_size_, q_size_,
-      config_.intermediate_size, config_.intermediate_size};
-  float** const buffers[] = {&x_, &normed_, &q_, &k_, &v_, &attended_, &gate_, &up_};
+  const int64_t widths[] = {config_.hidden_size,
+                            config_.hidden_size,
+                            q_size_,
+                            kv_size_,
+                            kv_size_,
+                            q_size_,
+                            config_.intermediate_size,
+                            config_.intermediate_size,
+                            config_.head_dim};
+  float** const buffers[] = {&x_, &normed_, &q_, &k_, &v_, &attended_, &gate_, &up_, &rope_table_};
   int64_t total = 0;
   for (const int64_t width : widths) {
     total += round_up(width * max_rows_, kAlign);
@@ -82,6 +89,30 @@ void Transformer::apply(const LinearWeights& linear, int64_t rows, const float* 
   linear::cpu::linear(p);
 }
 
+void Transformer::apply_group(std::initializer_list<Output> outputs, int64_t rows) {
+  constexpr size_t kMaxOutputs = 3;  // Q, K and V
+  std::array<linear::LinearTarget, kMaxOutputs> targets;
+  size_t count = 0;
+  for (const auto& [linear, y] : outputs) {
+    targets[count++] = {.out_features = linear->out_features,
+                        .weight_dtype = linear->dtype,
+                        .weight = linear->weight,
+                        .bias = linear->bias.empty() ? nullptr : linear->bias.data(),
+                        .y = y,
+                        .y_stride = linear->out_features};
+  }
+  linear::LinearGroupParams p{.num_rows = rows,
+                              .in_features = config_.hidden_size,
+                              .x = normed_,
+                              .x_stride = config_.hidden_size,
+                              .targets = std::span(targets).first(count),
+                              .accumulate = false,
+                              .exact = exact_,
+                              .workspace = nullptr};
+  p.workspace = scratch(linear::cpu::linear_group_workspace_bytes(p));
+  linear::cpu::linear_group(p);
+}
+
 void Transformer::normalize(const std::vector<float>& weight, int64_t rows) {
   norm::cpu::rms_norm({.num_rows = rows,
                        .dim = config_.hidden_size,
@@ -109,23 +140,29 @@ void Transformer::norm_heads(const std::vector<float>& weight, float* heads, int
 
 void Transformer::project_qkv(const LayerWeights& layer, int64_t rows) {
   normalize(layer.attention_norm, rows);
-  apply(layer.q, rows, normed_, q_, false);
-  apply(layer.k, rows, normed_, k_, false);
-  apply(layer.v, rows, normed_, v_, false);
+  apply_group({{&layer.q, q_}, {&layer.k, k_}, {&layer.v, v_}}, rows);
   norm_heads(layer.q_norm, q_, rows * config_.num_q_heads);
   norm_heads(layer.k_norm, k_, rows * config_.num_kv_heads);
 }
 
-void Transformer::rotate(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies) {
+void Transformer::fill_rope_table(int64_t first_row, int64_t rows,
+                                  const RopeFrequencies& frequencies) {
+  rope::cpu::make_rope_table({.num_rows = rows,
+                              .head_dim = config_.head_dim,
+                              .positions = positions_.data() + first_row,
+                              .inv_freq = frequencies.inv_freq.data(),
+                              .attention_factor = frequencies.attention_factor,
+                              .table = rope_table_ + first_row * config_.head_dim});
+}
+
+void Transformer::rotate(int64_t rows) {
   const auto run = [&](float* x, int num_heads, int64_t stride) {
-    rope::cpu::rope({.num_rows = rows,
-                     .num_heads = num_heads,
-                     .head_dim = config_.head_dim,
-                     .x = x + first_row * stride,
-                     .row_stride = stride,
-                     .positions = positions_.data() + first_row,
-                     .inv_freq = frequencies.inv_freq.data(),
-                     .attention_factor = frequencies.attention_factor});
+    rope::cpu::apply_rope_table({.num_rows = rows,
+                                 .num_heads = num_heads,
+                                 .head_dim = config_.head_dim,
+                                 .x = x,
+                                 .row_stride = stride,
+                                 .table = rope_table_});
   };
   run(q_, config_.num_q_heads, q_size_);
   run(k_, config_.num_kv_heads, kv_size_);
@@ -133,8 +170,7 @@ void Transformer::rotate(int64_t first_row, int64_t rows, const RopeFrequencies&
 
 void Transformer::mlp(const LayerWeights& layer, int64_t rows) {
   normalize(layer.mlp_norm, rows);
-  apply(layer.gate, rows, normed_, gate_, false);
-  apply(layer.up, rows, normed_, up_, false);
+  apply_group({{&layer.gate, gate_}, {&layer.up, up_}}, rows);
   activation::cpu::silu_mul({.num_rows = rows,
                              .dim = config_.intermediate_size,
                              .gate = gate_,
@@ -155,11 +191,11 @@ void Transformer::prefill(std::span<const int32_t> token_ids, int64_t first_posi
     embed(static_cast<size_t>(row), token_ids[static_cast<size_t>(row)]);
     positions_[static_cast<size_t>(row)] = first_position + row;
   }
-  const RopeFrequencies& rope = frequencies(rope_length);
+  fill_rope_table(0, rows, frequencies(rope_length));
   for (int index = 0; index < config_.num_layers; ++index) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
     project_qkv(layer, rows);
-    rotate(0, rows, rope);
+    rotate(rows);
     attention::cpu::kv_append({.num_tokens = static_cast<int>(rows),
                                .num_kv_heads = config_.num_kv_heads,
                                .head_dim = config_.head_dim,
@@ -202,20 +238,21 @@ void Transformer::decode(std::span<DecodeRow> rows, float* out) {
   for (size_t row = 0; row < rows.size(); ++row) {
     embed(row, rows[row].token_id);
     positions_[row] = rows[row].position;
+    if (rope_depends_on_length(config_)) {
+      fill_rope_table(static_cast<int64_t>(row), 1, frequencies(rows[row].position + 1));
+    }
+  }
+  if (!rope_depends_on_length(config_)) {
+    fill_rope_table(0, num_rows, frequencies_);
   }
   decode_attention_.begin(rows);
   for (int index = 0; index < config_.num_layers; ++index) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
     const attention::PagedKv kv = cache_.layer(index);
     project_qkv(layer, num_rows);
-    if (!rope_depends_on_length(config_)) {
-      rotate(0, num_rows, frequencies_);
-    }
+    rotate(num_rows);
     for (int64_t row = 0; row < num_rows; ++row) {
       const DecodeRow& decode_row = rows[static_cast<size_t>(row)];
-      if (rope_depends_on_length(config_)) {
-        rotate(row, 1, frequencies(decode_row.position + 1));
-      }
       attention::cpu::kv_append({.num_tokens = 1,
                                  .num_kv_heads = config_.num_kv_heads,
                                  .head_dim = config_.head_dim,

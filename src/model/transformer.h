@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -38,11 +39,19 @@ class Transformer {
  private:
   void embed(size_t row, int32_t token_id);
   void apply(const LinearWeights& linear, int64_t rows, const float* x, float* y, bool accumulate);
+  struct Output {
+    const LinearWeights* linear;
+    float* y;
+  };
+  // Several weights over normed_, each to its own contiguous output.
+  void apply_group(std::initializer_list<Output> outputs, int64_t rows);
   // RMSNorm of x_ into normed_.
   void normalize(const std::vector<float>& weight, int64_t rows);
   void project_qkv(const LayerWeights& layer, int64_t rows);
   void norm_heads(const std::vector<float>& weight, float* heads, int64_t num_heads);
-  void rotate(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies);
+  // Cosines and sines of positions_[first_row …], for all heads and layers of this pass.
+  void fill_rope_table(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies);
+  void rotate(int64_t rows);
   void mlp(const LayerWeights& layer, int64_t rows);
   [[nodiscard]] const RopeFrequencies& frequencies(int64_t length);
   [[nodiscard]] void* scratch(int64_t bytes);
@@ -58,14 +67,15 @@ class Transformer {
   int64_t q_size_;   // num_q_heads · head_dim
   int64_t kv_size_;  // num_kv_heads · head_dim
   Buffer memory_;
-  float* x_;         // [max_rows, hidden_size], the residual stream
-  float* normed_;    // same
-  float* q_;         // [max_rows, q_size_]
-  float* k_;         // [max_rows, kv_size_]
-  float* v_;         // same
-  float* attended_;  // [max_rows, q_size_]
-  float* gate_;      // [max_rows, intermediate_size]
-  float* up_;        // same
+  float* x_;           // [max_rows, hidden_size], the residual stream
+  float* normed_;      // same
+  float* q_;           // [max_rows, q_size_]
+  float* k_;           // [max_rows, kv_size_]
+  float* v_;           // same
+  float* attended_;    // [max_rows, q_size_]
+  float* gate_;        // [max_rows, intermediate_size]
+  float* up_;          // same
+  float* rope_table_;  // [max_rows, head_dim]
   std::vector<int64_t> positions_;
   Buffer scratch_;
 };

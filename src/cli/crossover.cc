@@ -1,0 +1,60 @@
+#include "cli/crossover.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/check.h"
+#include "cli/output.h"
+
+namespace lychee::cli {
+
+namespace {
+
+std::filesystem::path crossover_file() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const std::filesystem::path base = cache != nullptr && *cache != '\0' ? cache
+                                     : home != nullptr ? std::filesystem::path(home) / ".cache"
+                                                       : ".";
+  return base / "lycheedecode" / "crossover.json";
+}
+
+// A device may compute with any number of threads, and the crossover moves with it.
+std::string key_of(const ModelInfo& model) {
+  return model.device + "/" + std::to_string(model.threads) + "/" + model.header_sha256;
+}
+
+nlohmann::ordered_json read_entries() {
+  std::ifstream file(crossover_file());
+  const nlohmann::ordered_json entries = nlohmann::ordered_json::parse(file, nullptr, false);
+  // A cache that cannot be read is as good as none.
+  return entries.is_object() ? entries : nlohmann::ordered_json::object();
+}
+
+}  // namespace
+
+std::optional<int64_t> stored_crossover(const ModelInfo& model) {
+  const nlohmann::ordered_json entries = read_entries();
+  const auto it = entries.find(key_of(model));
+  return it != entries.end() && it->is_number_integer() ? std::optional(it->get<int64_t>())
+                                                        : std::nullopt;
+}
+
+void store_crossover(const ModelInfo& model, int64_t kv_len) {
+  nlohmann::ordered_json entries = read_entries();
+  entries[key_of(model)] = kv_len;
+  const std::filesystem::path path = crossover_file();
+  const std::filesystem::path temporary = path.string() + ".part";
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  std::ofstream file(temporary);
+  file << entries.dump(2) << '\n';
+  file.close();
+  require(file.good(), ErrorCode::kIo, "cannot write ", temporary.string());
+  std::filesystem::rename(temporary, path, error);
+  require(!error, ErrorCode::kIo, "cannot rename ", temporary.string(), ": ", error.message());
+}
+
+}  // namespace lychee::cli

@@ -1,0 +1,58 @@
+#include "base/check.h"
+#include "cli/common_options.h"
+
+namespace lychee::cli {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  const std::string group = "Model";
+  command
+      .add_option("--model", options.model,
+                  "GGUF file, model folder, catalogue name (fetch --list), hf:OWNER/REPO[/FILE] or "
+                  "builtin:needle")
+      ->required()
+      ->group(group);
+  command
+      .add_option("--kv-dtype", options.kv_dtype,
+                  "f32, f16 or bf16; default f16, bf16 for BF16 models, f32 for F32 ones")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
+      ->group(group);
+  command.add_flag("--exact", options.exact, "f32 arithmetic throughout (slower)")->group(group);
+  command
+      .add_option("--max-cache-tokens", options.max_cache_tokens,
+                  "KV cache capacity; default: what memory allows")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per pass")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str()
+      ->group(group);
+}
+
+namespace {
+
+KvDtype parse_kv_dtype(const std::string& name) {
+  require(name != "fp8", ErrorCode::kUnsupported,
+          "--kv-dtype fp8 needs the CUDA backend, which this build lacks; use f16, bf16 or f32");
+  return name == "f32"    ? KvDtype::kF32
+         : name == "f16"  ? KvDtype::kF16
+         : name == "bf16" ? KvDtype::kBF16
+                          : KvDtype::kAuto;
+}
+
+}  // namespace
+
+EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common) {
+  EngineOptions options;
+  options.model = model.model;
+  options.device = common.device == "cuda"  ? Device::kCuda
+                   : common.device == "cpu" ? Device::kCpu
+                                            : Device::kAuto;
+  options.kv_dtype = parse_kv_dtype(model.kv_dtype);
+  options.exact = model.exact;
+  options.threads = common.threads;
+  options.max_cache_tokens = model.max_cache_tokens;
+  options.prefill_chunk = model.prefill_chunk;
+  return options;
+}
+
+}  // namespace lychee::cli
