@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -32,6 +33,9 @@ struct ModelOptions {
   int prefill_chunk = 512;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
+// What `--model` names, as a file, a folder or builtin:…; an hf: model is fetched when the cache
+// lacks it.
+[[nodiscard]] std::filesystem::path resolve_model(const std::string& model);
 // The engine's options, with catalogue names and hf: resolved to files in the cache folder.
 [[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common);
 

@@ -158,7 +158,7 @@ void inspect(const InspectOptions& options) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   std::shared_ptr<const HeadPlan> plan;
   if (!options.model.empty()) {
-    const io::ModelFiles files = io::open_model(options.model);
+    const io::ModelFiles files = io::open_model(resolve_model(options.model).string());
     json = describe_model(files);
     if (!options.heads.empty()) {
       plan = resolve_head_plan(options.heads, options.model, plan_target(files));

@@ -1,5 +1,7 @@
 #include "base/check.h"
 #include "cli/common_options.h"
+#include "cli/output.h"
+#include "io/fetch.h"
 
 namespace lychee::cli {
 
@@ -41,9 +43,16 @@ KvDtype parse_kv_dtype(const std::string& name) {
 
 }  // namespace
 
+std::filesystem::path resolve_model(const std::string& model) {
+  ProgressBar bar("fetching " + model);
+  io::FetchOptions fetch;
+  fetch.progress = [&](int64_t bytes, int64_t total) { bar.update(bytes, total); };
+  return io::resolve_model(model, fetch);
+}
+
 EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common) {
   EngineOptions options;
-  options.model = model.model;
+  options.model = resolve_model(model.model).string();
   options.device = common.device == "cuda"  ? Device::kCuda
                    : common.device == "cpu" ? Device::kCpu
                                             : Device::kAuto;

@@ -66,7 +66,7 @@ std::vector<std::string> read_strings(const std::string& path) {
 }
 
 void run_encode(const TokenizeOptions& options) {
-  io::ModelFiles files = io::open_tokenizer(options.model);
+  io::ModelFiles files = io::open_tokenizer(resolve_model(options.model).string());
   const text::Tokenizer tokenizer = make_tokenizer(files);
   nlohmann::ordered_json ids;
   if (options.jsonl.empty()) {
@@ -85,7 +85,7 @@ void run_encode(const TokenizeOptions& options) {
 }
 
 void run_decode(const TokenizeOptions& options) {
-  io::ModelFiles files = io::open_tokenizer(options.model);
+  io::ModelFiles files = io::open_tokenizer(resolve_model(options.model).string());
   const text::Tokenizer tokenizer = make_tokenizer(files);
   const std::string text =
       tokenizer.decode(read_token_ids(options.token_ids_file), options.skip_special);
@@ -117,7 +117,7 @@ nlohmann::ordered_json template_variables(const TokenizeOptions& options,
 }
 
 void run_chat(const TokenizeOptions& options) {
-  io::ModelFiles files = io::open_tokenizer(options.model);
+  io::ModelFiles files = io::open_tokenizer(resolve_model(options.model).string());
   const text::Tokenizer tokenizer = make_tokenizer(files);
   require(!files.chat_template.empty(), ErrorCode::kUnsupported, files.name,
           " has no chat template");
