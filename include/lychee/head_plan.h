@@ -71,9 +71,6 @@ struct HeadPlanShape {
 [[nodiscard]] HeadPlan load_head_plan(const std::filesystem::path& folder,
                                       const HeadPlanShape& shape);
 
-// The same, checked against the shape that the folder itself states.
-[[nodiscard]] HeadPlan load_head_plan(const std::filesystem::path& folder);
-
 // Writes a plan folder; files are written to temporary names and renamed. `base_model` and
 // `rounding_rule` go into lychee_config.json as they are.
 void save_head_plan(const HeadPlan& plan, const std::filesystem::path& folder,

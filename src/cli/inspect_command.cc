@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/output.h"
+#include "io/head_plan_files.h"
 #include "io/model_files.h"
 
 namespace lychee::cli {
@@ -164,7 +165,7 @@ void inspect(const InspectOptions& options) {
       plan = resolve_head_plan(options.heads, options.model, plan_target(files));
     }
   } else {
-    plan = std::make_shared<HeadPlan>(load_head_plan(options.heads));
+    plan = std::make_shared<HeadPlan>(io::read_head_plan_folder(options.heads).plan);
   }
   if (plan) {
     json.update(describe_plan(*plan));
