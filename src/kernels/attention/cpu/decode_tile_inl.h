@@ -24,8 +24,7 @@ constexpr int kTokens = 4;   // scored at once, because four sums reduce as chea
 constexpr int kColumns = 4;  // vectors of V accumulated at once
 // Query rows at once: kRows · kTokens accumulators and their operands must fit the registers, 32 on
 // AVX-512 and NEON, 16 elsewhere.
-constexpr int kMaxRows =
-    HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 6 : 2;
+constexpr int kMaxRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 4 : 2;
 
 struct TileTokens {
   int64_t count;
