@@ -44,4 +44,10 @@ inline void require_kv_dtype(const PagedKv& kv) {
           "the KV cache holds f32, f16 or bf16, not ", dtype_info(kv.dtype).name);
 }
 
+// Vectors of eight floats cover a row without a tail.
+inline void require_head_dim(int head_dim) {
+  require(head_dim > 0 && head_dim % 8 == 0, ErrorCode::kUnsupported, "head_dim ", head_dim,
+          " is not a multiple of 8");
+}
+
 }  // namespace lychee::attention

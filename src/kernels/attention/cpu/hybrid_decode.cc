@@ -151,8 +151,7 @@ int64_t hybrid_decode_workspace_bytes(const HybridDecodeParams& params) {
 
 void hybrid_decode(const HybridDecodeParams& params) {
   require_kv_dtype(params.kv);
-  require(params.head_dim % 8 == 0, ErrorCode::kUnsupported, "head_dim ", params.head_dim,
-          " is not a multiple of 8");
+  require_head_dim(params.head_dim);
   const int64_t items = count_items(params);
   int64_t num_chunks = 0;
   for (int64_t item = 0; item < items; ++item) {

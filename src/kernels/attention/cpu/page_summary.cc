@@ -1,32 +1,73 @@
 #include "kernels/attention/page_summary.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "base/math.h"
 #include "kernels/attention/paged_kv.h"
 
-namespace lychee::attention::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention/cpu/page_summary.cc"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set; before highway.h
+#include <hwy/highway.h>
 
-void page_summary(const PageSummaryParams& params) {
-  require_kv_dtype(params.kv);
-  const int64_t num_pages = (params.kv_len + kBoundPageSize - 1) / kBoundPageSize;
-#pragma omp parallel for
-  for (int64_t page = params.first_page; page < num_pages; ++page) {
-    const int64_t end = std::min((page + 1) * kBoundPageSize, params.kv_len);
-    for (int64_t head = 0; head < params.num_kv_heads; ++head) {
-      const int64_t to = (page * params.num_kv_heads + head) * params.head_dim;
-      std::fill_n(params.k_min + to, params.head_dim, std::numeric_limits<float>::infinity());
-      std::fill_n(params.k_max + to, params.head_dim, -std::numeric_limits<float>::infinity());
-      for (int64_t position = page * kBoundPageSize; position < end; ++position) {
-        const int64_t offset = kv_offset(params.kv, params.page_table, position, head);
-        for (int d = 0; d < params.head_dim; ++d) {
-          const float k = load_kv(params.kv.dtype, params.kv.k, offset + d);
-          params.k_min[to + d] = std::min(params.k_min[to + d], k);
-          params.k_max[to + d] = std::max(params.k_max[to + d], k);
-        }
+#include "kernels/cpu/load_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lychee::attention::cpu::HWY_NAMESPACE {
+
+template <typename T>
+void summarize_page_as(const PageSummaryParams& params, int64_t page) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
+  const int64_t first = page * kBoundPageSize;
+  const int64_t count = std::min<int64_t>(kBoundPageSize, params.kv_len - first);
+  for (int64_t head = 0; head < params.num_kv_heads; ++head) {
+    // A bound page lies within one page of the cache, so its tokens are evenly spaced.
+    const T* k =
+        static_cast<const T*>(params.kv.k) + kv_offset(params.kv, params.page_table, first, head);
+    const int64_t to = (page * params.num_kv_heads + head) * params.head_dim;
+    for (int64_t i = 0; i < params.head_dim; i += static_cast<int64_t>(hn::Lanes(d))) {
+      auto min = lychee::cpu::HWY_NAMESPACE::load_f32(d, k + i);
+      auto max = min;
+      for (int64_t token = 1; token < count; ++token) {
+        const auto value =
+            lychee::cpu::HWY_NAMESPACE::load_f32(d, k + token * params.kv.token_stride + i);
+        min = hn::Min(min, value);
+        max = hn::Max(max, value);
       }
+      hn::StoreU(min, d, params.k_min + to + i);
+      hn::StoreU(max, d, params.k_max + to + i);
     }
   }
 }
 
+void summarize_page(const PageSummaryParams& params, int64_t page) {
+  if (params.kv.dtype == DType::kF16) {
+    summarize_page_as<f16>(params, page);
+  } else if (params.kv.dtype == DType::kBF16) {
+    summarize_page_as<bf16>(params, page);
+  } else {
+    summarize_page_as<float>(params, page);
+  }
+}
+
+}  // namespace lychee::attention::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lychee::attention::cpu {
+
+HWY_EXPORT(summarize_page);
+
+void page_summary(const PageSummaryParams& params) {
+  require_kv_dtype(params.kv);
+  require_head_dim(params.head_dim);
+  const int64_t end = ceil_div<int64_t>(params.kv_len, kBoundPageSize);
+#pragma omp parallel for if (end - params.first_page > 1)
+  for (int64_t page = params.first_page; page < end; ++page) {
+    HWY_DYNAMIC_DISPATCH(summarize_page)(params, page);
+  }
+}
+
 }  // namespace lychee::attention::cpu
+#endif

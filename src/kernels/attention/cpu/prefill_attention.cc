@@ -45,8 +45,7 @@ int64_t prefill_attention_workspace_bytes(const PrefillAttentionParams& params) 
 
 void prefill_attention(const PrefillAttentionParams& params) {
   require_kv_dtype(params.kv);
-  require(params.head_dim % 8 == 0, ErrorCode::kUnsupported, "head_dim ", params.head_dim,
-          " is not a multiple of 8");
+  require_head_dim(params.head_dim);
   const Blocks blocks = plan_blocks(params);
   const int64_t items = blocks.count * params.num_kv_heads;
   const auto workers = static_cast<int>(std::clamp<int64_t>(

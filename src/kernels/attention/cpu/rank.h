@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 
@@ -12,10 +13,64 @@ namespace lychee::attention::cpu {
   constexpr uint32_t kInf = 0x7f800000;
   const uint32_t bits = std::bit_cast<uint32_t>(score);
   const uint32_t magnitude = bits & ~kSign;
-  if (magnitude > kInf) {
-    return kSign - kInf;
+  const uint32_t key = (bits & kSign) != 0 ? kSign - magnitude : kSign + magnitude;
+  return magnitude > kInf ? kSign - kInf : key;
+}
+
+// The best of some keys: all above `key`, and of those equal to it the first `ties` by position.
+struct Cut {
+  uint32_t key;
+  int64_t ties;
+
+  // To be asked once for every key, in ascending position.
+  [[nodiscard]] bool takes(uint32_t candidate) {
+    const bool tie = candidate == key;
+    const bool taken = candidate > key || (tie && ties > 0);
+    ties -= tie ? 1 : 0;
+    return taken;
   }
-  return (bits & kSign) != 0 ? kSign - magnitude : kSign + magnitude;
+};
+
+// The cut that takes the `wanted` best of key_of(first) … key_of(end - 1); 0 <= wanted <= end -
+// first. Radix select from the highest digit: three passes over the keys, no memory but the counts.
+template <typename KeyOf>
+[[nodiscard]] Cut find_cut(int64_t first, int64_t end, int64_t wanted, const KeyOf& key_of) {
+  if (wanted == 0) {
+    return {.key = ~uint32_t{0}, .ties = 0};  // above the key of +inf
+  }
+  constexpr int kDigitBits = 11;  // 32 bits are three digits, the last one of 10
+  constexpr int kShifts[] = {21, 10, 0};
+  // Scores crowd into few digits: neighbours count in different tables, or each increment would
+  // wait for the one before.
+  constexpr int kTables = 4;
+  std::array<std::array<uint32_t, 1 << kDigitBits>, kTables> counts;
+  uint32_t prefix = 0;
+  int prefix_shift = 32;
+  for (const int shift : kShifts) {
+    for (auto& table : counts) {
+      table.fill(0);
+    }
+    const uint32_t mask = (uint32_t{1} << (prefix_shift - shift)) - 1;
+    for (int64_t i = first; i < end; ++i) {
+      const uint32_t key = key_of(i);
+      const bool counted = (uint64_t{key} >> prefix_shift) == prefix;
+      counts[static_cast<size_t>(i) % kTables][(key >> shift) & mask] += counted ? 1 : 0;
+    }
+    uint32_t digit = mask;
+    for (;; --digit) {
+      int64_t count = 0;
+      for (const auto& table : counts) {
+        count += table[digit];
+      }
+      if (count >= wanted) {
+        break;
+      }
+      wanted -= count;
+    }
+    prefix = prefix << (prefix_shift - shift) | digit;
+    prefix_shift = shift;
+  }
+  return {.key = prefix, .ties = wanted};
 }
 
 }  // namespace lychee::attention::cpu

@@ -2,132 +2,195 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <functional>
 #include <limits>
 #include <numeric>
-#include <vector>
 
+#include "base/math.h"
 #include "kernels/attention/cpu/rank.h"
 
 namespace lychee::attention::cpu {
 
 namespace {
 
-using Ids = std::vector<int32_t>;
+constexpr int64_t kBlock = Selection::kBlockSize;
 
-void sort_by_key(Ids& ids, const std::vector<uint32_t>& keys) {
-  std::sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
-    const uint32_t key_a = keys[static_cast<size_t>(a)];
-    const uint32_t key_b = keys[static_cast<size_t>(b)];
-    return key_a > key_b || (key_a == key_b && a < b);
-  });
+bool weighs_shares(SelectMode mode) {
+  return mode == SelectMode::kMass || mode == SelectMode::kThreshold;
 }
 
-std::vector<double> softmax(const float* scores, int64_t kv_len, double scale) {
-  double max = -std::numeric_limits<double>::infinity();
-  for (int64_t i = 0; i < kv_len; ++i) {
-    max = std::isnan(scores[i]) ? max : std::max(max, double{scores[i]});
+// One row of a call.
+struct Row {
+  const SelectTokensParams& params;
+  const float* scores;
+  int64_t kv_len;
+  int64_t budget;
+  int32_t* ids;
+  std::byte* scratch;
+
+  [[nodiscard]] int64_t sink() const { return params.selection.sink; }
+  [[nodiscard]] int64_t first_recent() const { return kv_len - params.selection.recent; }
+  [[nodiscard]] int64_t wanted() const {
+    return budget - params.selection.sink - params.selection.recent;
   }
-  std::vector<double> shares(static_cast<size_t>(kv_len));
-  for (int64_t i = 0; i < kv_len; ++i) {
-    const double score =
-        std::isnan(scores[i]) ? -std::numeric_limits<double>::infinity() : double{scores[i]};
-    shares[static_cast<size_t>(i)] = score == max ? 1.0 : std::exp((score - max) * scale);
-  }
-  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
-  for (double& share : shares) {
-    share /= sum;
-  }
-  return shares;
+};
+
+int64_t append_range(int64_t first, int64_t end, int32_t* ids, int64_t count) {
+  std::iota(ids + count, ids + count + (end - first), static_cast<int32_t>(first));
+  return count + (end - first);
 }
 
-Ids select_ranked(const SelectTokensParams& params, const float* scores, int64_t kv_len,
-                  int64_t budget) {
-  const Selection& selection = params.selection;
-  std::vector<uint32_t> keys(static_cast<size_t>(kv_len));
-  std::transform(scores, scores + kv_len, keys.begin(), score_key);
-  Ids set(static_cast<size_t>(selection.sink + selection.recent));
-  std::iota(set.begin(), set.begin() + selection.sink, 0);
-  std::iota(set.begin() + selection.sink, set.end(),
-            static_cast<int32_t>(kv_len - selection.recent));
-  Ids candidates(static_cast<size_t>(kv_len) - set.size());
-  std::iota(candidates.begin(), candidates.end(), selection.sink);
-  sort_by_key(candidates, keys);
-  candidates.resize(std::min(candidates.size(), static_cast<size_t>(budget) - set.size()));
-  if (selection.mode == SelectMode::kMass || selection.mode == SelectMode::kThreshold) {
-    const std::vector<double> shares = softmax(scores, kv_len, double{params.scale});
-    double mass = 0;
-    for (const int32_t id : set) {
-      mass += shares[static_cast<size_t>(id)];
-    }
-    size_t count = 0;
-    for (; count < candidates.size(); ++count) {
-      const double share = shares[static_cast<size_t>(candidates[count])];
-      if (selection.mode == SelectMode::kMass ? mass >= selection.mass
-                                              : share < selection.threshold) {
-        break;
-      }
-      mass += share;
-    }
-    candidates.resize(count);
+int64_t select_top(const Row& row) {
+  const auto key_of = [&](int64_t i) { return score_key(row.scores[i]); };
+  Cut cut = find_cut(row.sink(), row.first_recent(), row.wanted(), key_of);
+  int64_t count = append_range(0, row.sink(), row.ids, 0);
+  for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
+    // Written even if not taken, since a branch would be mispredicted: the next id overwrites it,
+    // the first recent one in the end.
+    row.ids[count] = static_cast<int32_t>(i);
+    count += cut.takes(key_of(i)) ? 1 : 0;
   }
-  set.insert(set.end(), candidates.begin(), candidates.end());
-  return set;
+  return append_range(row.first_recent(), row.kv_len, row.ids, count);
 }
 
-Ids select_blocks(const Selection& selection, const float* scores, int64_t kv_len) {
-  constexpr int kBlock = Selection::kBlockSize;
-  const int64_t num_blocks = (kv_len + kBlock - 1) / kBlock;
-  std::vector<uint32_t> keys(static_cast<size_t>(num_blocks), 0);
-  Ids chosen;
-  Ids candidates;
-  for (int64_t i = 0; i < kv_len; ++i) {
-    uint32_t& key = keys[static_cast<size_t>(i / kBlock)];
-    key = std::max(key, score_key(scores[i]));
-  }
-  for (int32_t block = 0; block < num_blocks; ++block) {
-    const bool forced = block * kBlock < selection.sink ||
-                        std::min<int64_t>((block + 1) * kBlock, kv_len) > kv_len - selection.recent;
-    (forced ? chosen : candidates).push_back(block);
-  }
-  sort_by_key(candidates, keys);
-  const size_t wanted = static_cast<size_t>(selection.budget / kBlock);
-  for (size_t i = 0; chosen.size() < wanted && i < candidates.size(); ++i) {
-    chosen.push_back(candidates[i]);
-  }
-  Ids set;
-  for (const int32_t block : chosen) {
-    for (int64_t i = int64_t{block} * kBlock; i < std::min<int64_t>((block + 1) * kBlock, kv_len);
-         ++i) {
-      set.push_back(static_cast<int32_t>(i));
+// Shares of the softmax over all tokens, in double. Where its formula is ∞ - ∞ its limit is used:
+// equal shares of the tokens at the maximum.
+class Shares {
+ public:
+  explicit Shares(const Row& row) : row_(row), scale_(double{row.params.scale}) {
+    for (int64_t i = 0; i < row.kv_len; ++i) {
+      max_ = std::max(max_, score(i));
+    }
+    for (int64_t i = 0; i < row.kv_len; ++i) {
+      sum_ += weight(i);
     }
   }
-  return set;
+  [[nodiscard]] double share(int64_t i) const { return weight(i) / sum_; }
+
+ private:
+  [[nodiscard]] double score(int64_t i) const {
+    const float score = row_.scores[i];
+    return std::isnan(score) ? -std::numeric_limits<double>::infinity() : double{score};
+  }
+  [[nodiscard]] double weight(int64_t i) const {
+    const double value = score(i);
+    return value == max_ ? 1.0 : std::exp((value - max_) * scale_);
+  }
+
+  const Row& row_;
+  double scale_;
+  double max_ = -std::numeric_limits<double>::infinity();
+  double sum_ = 0;
+};
+
+// How many of the best candidates the mode wants; `ranked` holds ~position in the low 32 bits.
+int64_t count_by_share(const Row& row, const uint64_t* ranked, int64_t num_ranked) {
+  const Selection& selection = row.params.selection;
+  const Shares shares(row);
+  double mass = 0;
+  for (int64_t i = 0; i < row.sink(); ++i) {
+    mass += shares.share(i);
+  }
+  for (int64_t i = row.first_recent(); i < row.kv_len; ++i) {
+    mass += shares.share(i);
+  }
+  for (int64_t count = 0; count < num_ranked; ++count) {
+    const double share = shares.share(~static_cast<uint32_t>(ranked[count]));
+    if (selection.mode == SelectMode::kMass ? mass >= selection.mass
+                                            : share < selection.threshold) {
+      return count;
+    }
+    mass += share;
+  }
+  return num_ranked;
+}
+
+int64_t select_by_share(const Row& row) {
+  const auto key_of = [&](int64_t i) { return score_key(row.scores[i]); };
+  auto* ranked = reinterpret_cast<uint64_t*>(row.scratch);
+  Cut cut = find_cut(row.sink(), row.first_recent(), row.wanted(), key_of);
+  int64_t num_ranked = 0;
+  for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
+    const uint32_t key = key_of(i);
+    if (cut.takes(key)) {
+      ranked[num_ranked++] = uint64_t{key} << 32 | static_cast<uint32_t>(~i);
+    }
+  }
+  std::sort(ranked, ranked + num_ranked, std::greater<>());
+  const int64_t wanted = count_by_share(row, ranked, num_ranked);
+  const int64_t num_sink = append_range(0, row.sink(), row.ids, 0);
+  for (int64_t i = 0; i < wanted; ++i) {
+    row.ids[num_sink + i] = static_cast<int32_t>(~static_cast<uint32_t>(ranked[i]));
+  }
+  std::sort(row.ids + num_sink, row.ids + num_sink + wanted);
+  return append_range(row.first_recent(), row.kv_len, row.ids, num_sink + wanted);
+}
+
+int64_t select_blocks(const Row& row) {
+  const int64_t num_blocks = ceil_div(row.kv_len, kBlock);
+  const int64_t first_free = ceil_div(row.sink(), kBlock);
+  const int64_t end_free = std::max(first_free, row.first_recent() / kBlock);
+  auto* keys = reinterpret_cast<uint32_t*>(row.scratch);
+  for (int64_t block = first_free; block < end_free; ++block) {
+    uint32_t best = 0;
+    for (int64_t i = block * kBlock; i < (block + 1) * kBlock; ++i) {
+      best = std::max(best, score_key(row.scores[i]));
+    }
+    keys[block] = best;
+  }
+  const int64_t num_forced = num_blocks - (end_free - first_free);
+  Cut cut =
+      find_cut(first_free, end_free,
+               std::clamp<int64_t>(row.budget / kBlock - num_forced, 0, end_free - first_free),
+               [&](int64_t block) { return keys[block]; });
+  int64_t count = append_range(0, first_free * kBlock, row.ids, 0);
+  for (int64_t block = first_free; block < end_free; ++block) {
+    if (cut.takes(keys[block])) {
+      count = append_range(block * kBlock, (block + 1) * kBlock, row.ids, count);
+    }
+  }
+  return append_range(end_free * kBlock, row.kv_len, row.ids, count);
+}
+
+int64_t select_row(const Row& row) {
+  if (row.kv_len <= row.budget) {
+    return append_range(0, row.kv_len, row.ids, 0);
+  }
+  if (row.params.selection.mode == SelectMode::kBlock) {
+    return select_blocks(row);
+  }
+  return weighs_shares(row.params.selection.mode) ? select_by_share(row) : select_top(row);
+}
+
+int64_t scratch_bytes_per_row(const SelectTokensParams& params) {
+  if (params.selection.mode == SelectMode::kBlock) {
+    return round_up<int64_t>(
+        ceil_div(params.scores_stride, kBlock) * static_cast<int64_t>(sizeof(uint32_t)), 64);
+  }
+  return weighs_shares(params.selection.mode)
+             ? params.token_ids_stride * static_cast<int64_t>(sizeof(uint64_t))
+             : 0;
 }
 
 }  // namespace
 
-int64_t select_tokens_workspace_bytes(const SelectTokensParams& /*params*/) {
-  return 0;
+int64_t select_tokens_workspace_bytes(const SelectTokensParams& params) {
+  return params.num_rows * scratch_bytes_per_row(params);
 }
 
 void select_tokens(const SelectTokensParams& params) {
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t row = 0; row < params.num_rows; ++row) {
-    const int64_t kv_len = params.kv_lens[row];
-    const int64_t budget = effective_budget(params.selection, kv_len);
-    const float* scores = params.scores + row * params.scores_stride;
-    Ids set;
-    if (kv_len <= budget) {
-      set.resize(static_cast<size_t>(kv_len));
-      std::iota(set.begin(), set.end(), 0);
-    } else if (params.selection.mode == SelectMode::kBlock) {
-      set = select_blocks(params.selection, scores, kv_len);
-    } else {
-      set = select_ranked(params, scores, kv_len, budget);
-    }
-    std::sort(set.begin(), set.end());
-    std::copy(set.begin(), set.end(), params.token_ids + row * params.token_ids_stride);
-    params.num_ids[row] = static_cast<int32_t>(set.size());
+  const int64_t scratch_bytes = scratch_bytes_per_row(params);
+#pragma omp parallel for schedule(dynamic) if (params.num_rows > 1)
+  for (int64_t r = 0; r < params.num_rows; ++r) {
+    const int64_t kv_len = params.kv_lens[r];
+    const Row row{.params = params,
+                  .scores = params.scores + r * params.scores_stride,
+                  .kv_len = kv_len,
+                  .budget = effective_budget(params.selection, kv_len),
+                  .ids = params.token_ids + r * params.token_ids_stride,
+                  .scratch = static_cast<std::byte*>(params.workspace) + r * scratch_bytes};
+    params.num_ids[r] = static_cast<int32_t>(select_row(row));
   }
 }
 
