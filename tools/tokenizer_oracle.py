@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace("{1,3}", "")
-PLAIN = ["", " ", "\n", "a", "Hello, world!", "  two  spaces  ", "tab\tand\r\nline\n\n\nends  ", "I'LL don't we've 'S",
+PLAIN = ["", " ", "\n", "a", "Hello, world!", "an unreachable 日 computer", "  two  spaces  ", "tab\tand\r\nline\n\n\nends  ", "I'LL don't we've 'S",
          "1234567890 3.14 ½ ²³ ٣٤٥ Ⅷ", "naïve café re\u0301sume\u0301 \u212b \u1e9b\u0323", "हिन्दी ภาษาไทย 中文字 日本語 한국어 עברית العربية",
          "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 ❤️", "\u180e\u00a0\u3000\u2028\ufeff\u0085x", "\x00\x01\x7f", "if (x <= 1) { return foo[i]; }  // why?",
          "a" * 700, " " * 300 + "x", "ab" * 400 + " " + "_-" * 300, "ſ 's ſ '\u017f"]
