@@ -121,7 +121,7 @@ class Generator:
             "map", "people", "missing", "'a'", "\"it's\"", "'\\n\\u00e9\\x41'", "0", "3", "-2",
             "1.5", "1e3", "0x1f", "[]", "[1, 'two', 3.0]", "(1, 2)", "{}", "{'k': 1, 2: 'v'}",
             "true", "None", "people[0].name", "map.a[1].x", "map['b']", "words[-1]", "map.items",
-            "text[1:4]", "words[::-1]", "numbers[:2]", "range(4)", "people[1]['age']")
+            "text[1:4]", "words[::-1]", "numbers[:2]", "range(4)|list", "people[1]['age']")
 
     def typed(self, kind):
         return {
@@ -268,8 +268,8 @@ class Generator:
 
 
 # Python says these of objects that templates have no business printing.
-UNPRINTABLE = ("<generator", "<bound", "<built-in", " at 0x", "range(", "<Macro", "Undefined",
-               "<class", "<filter", "dict_", "<loop", "<LoopContext")
+UNPRINTABLE = ("<generator", "<bound", "<built-in", " at 0x", "range(", "<macro", "undefined",
+               "<class", "<filter", "dict_", "<loop", "<loopcontext")
 
 
 def random_cases(count, seed):
@@ -281,7 +281,7 @@ def random_cases(count, seed):
             continue
         seen.add(source)
         text = render(source, VARIABLES)
-        if text is not None and (len(text) > 600 or any(bad in text for bad in UNPRINTABLE)):
+        if text is not None and (len(text) > 600 or any(bad in text.lower() for bad in UNPRINTABLE)):
             continue
         if text is None and generator.random.random() < 0.6:
             continue

@@ -41,9 +41,9 @@ std::string error_of(const std::string& source, const Json& variables = Json::ob
                      ErrorCode code = ErrorCode::kInvalidArgument) {
   try {
     const std::string text = render(source, variables);
-    ADD_FAILURE() << source << " rendered as " << text;
+    ADD_FAILURE() << source.substr(0, 200) << " rendered as " << text;
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << source << ": " << error.what();
+    EXPECT_EQ(error.code(), code) << source.substr(0, 200) << ": " << error.what();
     return error.what();
   }
   return "";
@@ -301,14 +301,14 @@ TEST(ChatTemplate, DepthIsLimited) {
     return result;
   };
   for (const std::string& source :
-       {"{{ " + repeated("(", 100000) + " }}",
+       {"{{ " + repeated("(", 500) + "1" + repeated(")", 500) + " }}",
         "{{ " + repeated("[", 500) + repeated("]", 500) + " }}",
-        "{{ " + repeated("not ", 100000) + "1 }}", "{{ " + repeated("-", 100000) + "1 }}",
-        "{{ 1" + repeated(" + 1", 100000) + " }}", "{{ x" + repeated(".x", 100000) + " }}",
-        "{{ x" + repeated("|string", 100000) + " }}", repeated("{% if x %}", 100000),
-        "{% if x %}" + repeated("{% elif x %}", 100000) + "{% endif %}",
-        "{% set " + repeated("(", 100000) + "x = 1 %}"}) {
-    EXPECT_THAT(error_of(source.substr(0, 20000000), Json::object(), ErrorCode::kUnsupported),
+        "{{ " + repeated("not ", 20000) + "1 }}", "{{ " + repeated("-", 20000) + "1 }}",
+        "{{ 1" + repeated(" + 1", 20000) + " }}", "{{ x" + repeated(".x", 20000) + " }}",
+        "{{ x" + repeated("|string", 20000) + " }}", repeated("{% if x %}", 20000),
+        "{% if x %}" + repeated("{% elif x %}", 20000) + "{% endif %}",
+        "{% set " + repeated("(", 500) + "x" + repeated(")", 500) + " = 1 %}"}) {
+    EXPECT_THAT(error_of(source, Json::object(), ErrorCode::kUnsupported),
                 ::testing::AnyOf(HasSubstr("deeper than"), HasSubstr("more than")))
         << source.substr(0, 40);
   }

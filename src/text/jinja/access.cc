@@ -67,8 +67,7 @@ Value positional_item(const Value& value, int64_t index) {
                         : Value(all[static_cast<size_t>(position)]);
   }
   const Sequence* sequence = value.sequence();
-  if (sequence != nullptr &&
-      (sequence->kind == SequenceKind::kList || sequence->kind == SequenceKind::kTuple)) {
+  if (sequence != nullptr && sequence->has_positions()) {
     const int64_t position = position_of(index, std::ssize(sequence->items));
     if (position >= 0) {
       return sequence->items[static_cast<size_t>(position)];
@@ -155,8 +154,7 @@ Value slice(Runtime& runtime, const Value& value, const Value& start, const Valu
     return result;
   }
   const Sequence* sequence = value.sequence();
-  if (sequence == nullptr ||
-      (sequence->kind != SequenceKind::kList && sequence->kind != SequenceKind::kTuple)) {
+  if (sequence == nullptr || !sequence->has_positions()) {
     return missing(value, "slices");
   }
   runtime.charge_steps(std::ssize(sequence->items));

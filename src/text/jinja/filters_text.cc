@@ -67,7 +67,8 @@ Value run_indent(const Call& call) {
   const bool blank = is_true(call[2]);
   std::string result = is_true(call[1]) ? indent : "";
   bool first = true;
-  for (const std::string_view line : split_lines(text + "\n")) {
+  const std::string lines = text + "\n";
+  for (const std::string_view line : split_lines(lines)) {
     call.runtime.charge_bytes(std::ssize(indent) + std::ssize(line) + 1);
     if (!first) {
       result += '\n';

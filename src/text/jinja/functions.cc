@@ -24,7 +24,7 @@ Value run_range(const Call& call) {
     }
   }
   call.runtime.charge_steps(std::ssize(items));
-  return make_sequence(std::move(items));
+  return make_sequence(std::move(items), SequenceKind::kRange);
 }
 
 // What namespace() and dict() are made from: at most one dict, and named values.

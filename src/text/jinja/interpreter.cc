@@ -105,24 +105,25 @@ Values Interpreter::loop_items(const Node& node) {
 
 Interpreter::Flow Interpreter::execute_for(const Node& node) {
   const Value items = make_sequence(loop_items(node));
-  if (items.sequence()->items.empty()) {
-    return execute_within(node.otherwise, std::make_shared<Scope>(scope_));
-  }
   auto loop = std::make_shared<LoopState>();
   loop->items = *items.get_if<std::shared_ptr<Sequence>>();
   const std::shared_ptr<Scope> outside = scope_;
+  bool any_complete = false;
   for (const Value& item : loop->items->items) {
     runtime_.charge_steps(1);
     scope_ = std::make_shared<Scope>(outside);
     scope_->set("loop", Value::Storage(std::shared_ptr<const LoopState>(loop)));
     assign(*node.target, item);
-    if (execute(node.body) == Flow::kBreak) {
+    const Flow flow = execute(node.body);
+    any_complete = any_complete || flow == Flow::kOn;
+    if (flow == Flow::kBreak) {
       break;
     }
     ++loop->index;
   }
   scope_ = outside;
-  return Flow::kOn;
+  // As Jinja: passes that `break` or `continue` cut short do not count.
+  return any_complete ? Flow::kOn : execute_within(node.otherwise, std::make_shared<Scope>(scope_));
 }
 
 void Interpreter::execute_call(const Node& node) {

@@ -49,7 +49,7 @@ class Lexer {
 
  private:
   [[nodiscard]] size_t find_tag() const {
-    for (size_t i = source_.find('{', at_); i + 1 < source_.size(); i = source_.find('{', i + 1)) {
+    for (size_t i = source_.find('{', at_); i < source_.size() - 1; i = source_.find('{', i + 1)) {
       const char next = source_[i + 1];
       if (next == '{' || next == '%' || next == '#') {
         return i;
@@ -118,7 +118,7 @@ class Lexer {
   // {% raw %} … {% endraw %}: everything between is text.
   bool read_raw() {
     size_t at = at_;
-    if (!pass_word(at, "raw")) {
+    if (!pass_word(at, "raw", "-")) {
       return false;
     }
     at_ = at;
@@ -129,7 +129,7 @@ class Lexer {
       size_t end = tag + 2;
       const char sign = end < source_.size() ? source_[end] : '\0';
       end += sign == '-' || sign == '+' ? 1 : 0;
-      if (pass_word(end, "endraw")) {
+      if (pass_word(end, "endraw", "-+")) {
         add_text(text_before_tag(source_.substr(start, tag - start), '%', sign));
         line_ = line_at_tag_;
         at_ = end;
@@ -141,15 +141,16 @@ class Lexer {
          " has no {% endraw %}");
   }
 
-  // Whether the word alone fills the tag; moves `at` to its closing mark.
-  bool pass_word(size_t& at, std::string_view word) const {
+  // Whether the word alone fills the tag, which may end in one of `signs`; moves `at` to its
+  // closing mark.
+  bool pass_word(size_t& at, std::string_view word, std::string_view signs) const {
     const std::string_view rest = strip_left(source_.substr(at), nullptr);
     if (!rest.starts_with(word)) {
       return false;
     }
     std::string_view tail = strip_left(rest.substr(word.size()), nullptr);
     const size_t end = source_.size() - tail.size();
-    if (tail.starts_with('-') || tail.starts_with('+')) {
+    if (!tail.empty() && signs.find(tail.front()) != std::string_view::npos) {
       tail.remove_prefix(1);
     }
     if (!tail.starts_with("%}")) {

@@ -181,6 +181,8 @@ bool contains(const Value& container, const Value& item) {
     return text->find(*item.text()) != std::string::npos;
   }
   if (const Map* map = container.map()) {
+    require(is_hashable(item), ErrorCode::kInvalidArgument, "a ", type_name(item),
+            " cannot be the key of a dict");
     return map->find(item) != nullptr;
   }
   const Values items = iterate(container);

@@ -49,11 +49,11 @@ Value is_iterable(const Call& call) {
   return call.self.text() != nullptr || call.self.map() != nullptr ||
          call.self.sequence() != nullptr || call.self.is_undefined();
 }
+// What has a length and positions or keys. As in Jinja, an undefined value passes too.
 Value is_sequence(const Call& call) {
   const Sequence* sequence = call.self.sequence();
-  return call.self.text() != nullptr || call.self.map() != nullptr ||
-         (sequence != nullptr &&
-          (sequence->kind == SequenceKind::kList || sequence->kind == SequenceKind::kTuple));
+  return call.self.text() != nullptr || call.self.map() != nullptr || call.self.is_undefined() ||
+         (sequence != nullptr && sequence->has_positions());
 }
 
 bool divides(const Call& call, int64_t divisor, int64_t remainder) {

@@ -83,10 +83,11 @@ std::string sequence_text(const Sequence& sequence) {
       return "dict_values([" + items + "])";
     case SequenceKind::kItems:
       return "dict_items([" + items + "])";
+    case SequenceKind::kRange:
     case SequenceKind::kGenerator:
       break;
   }
-  return "<generator>";
+  return sequence.kind == SequenceKind::kRange ? "<range>" : "<generator>";
 }
 
 std::string map_text(const Map& map) {

@@ -39,10 +39,7 @@ std::vector<std::string_view> split_words(std::string_view text, int64_t limit) 
   std::vector<std::string_view> pieces;
   for (const auto& [start, end] : ranges) {
     if (limit >= 0 && std::ssize(pieces) == limit) {
-      pieces.push_back(strip_right(text.substr(start), nullptr));
-      if (limit == 0) {
-        pieces.back() = text.substr(start);
-      }
+      pieces.push_back(text.substr(start));
       break;
     }
     pieces.push_back(text.substr(start, end - start));

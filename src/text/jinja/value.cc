@@ -20,14 +20,6 @@ void include(Extent& container, const Value& item) {
           "a value is larger than ", kMaxValueWeight, " bytes");
 }
 
-bool is_hashable(const Value& value) {
-  if (const Sequence* sequence = value.sequence()) {
-    return sequence->kind == SequenceKind::kTuple &&
-           std::all_of(sequence->items.begin(), sequence->items.end(), is_hashable);
-  }
-  return value.map() == nullptr;
-}
-
 bool is_ordered_sequence(const Sequence& sequence) {
   return sequence.kind == SequenceKind::kList || sequence.kind == SequenceKind::kTuple;
 }
@@ -156,6 +148,14 @@ Value make_pair(Value first, Value second) {
   return make_sequence(std::move(items), SequenceKind::kTuple);
 }
 
+bool is_hashable(const Value& value) {
+  if (const Sequence* sequence = value.sequence()) {
+    return sequence->kind == SequenceKind::kTuple &&
+           std::all_of(sequence->items.begin(), sequence->items.end(), is_hashable);
+  }
+  return value.map() == nullptr;
+}
+
 Value make_map(std::vector<std::pair<Value, Value>> entries) {
   std::vector<std::pair<Value, Value>> unique;
   for (auto& [key, value] : entries) {
@@ -264,8 +264,8 @@ std::string_view type_name(const Value& value) {
     std::string_view operator()(double) const { return "float"; }
     std::string_view operator()(const Value::Text&) const { return "str"; }
     std::string_view operator()(const std::shared_ptr<Sequence>& sequence) const {
-      static constexpr std::string_view kNames[] = {"list",      "tuple",       "generator",
-                                                    "dict_keys", "dict_values", "dict_items"};
+      static constexpr std::string_view kNames[] = {
+          "list", "tuple", "range", "generator", "dict_keys", "dict_values", "dict_items"};
       return kNames[static_cast<size_t>(sequence->kind)];
     }
     std::string_view operator()(const std::shared_ptr<const Map>&) const { return "dict"; }

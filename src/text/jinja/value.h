@@ -85,7 +85,7 @@ class Value {
 
 using Values = std::vector<Value>;
 
-enum class SequenceKind { kList, kTuple, kGenerator, kKeys, kValues, kItems };
+enum class SequenceKind { kList, kTuple, kRange, kGenerator, kKeys, kValues, kItems };
 
 // How large a value is when written out, shared parts counted as often as they occur.
 struct Extent {
@@ -98,6 +98,12 @@ struct Sequence {
   Values items;
   SequenceKind kind = SequenceKind::kList;
   Extent extent;
+
+  // Whether it is indexed and sliced.
+  [[nodiscard]] bool has_positions() const {
+    return kind == SequenceKind::kList || kind == SequenceKind::kTuple ||
+           kind == SequenceKind::kRange;
+  }
 };
 
 // A dict: keys in order of insertion.
@@ -139,6 +145,8 @@ struct BoundMethod {
 // The same for entries whose keys are known to be different texts.
 [[nodiscard]] Value make_map_of_unique(std::vector<std::pair<Value, Value>> entries);
 
+// Whether it can be the key of a dict.
+[[nodiscard]] bool is_hashable(const Value& value);
 [[nodiscard]] bool is_true(const Value& value);
 [[nodiscard]] bool equal(const Value& left, const Value& right);
 // Python's `left < right`. Throws Error(kInvalidArgument) for types that have no order.
