@@ -99,6 +99,7 @@ std::optional<int64_t> truncated(double value) {
 }
 
 Value run_int(const Call& call) {
+  require_defined(call.self);
   const Value otherwise = call.has(0) ? call[0] : Value(0);
   if (call.self.is_integral()) {
     return *call.self.integer();
@@ -121,6 +122,7 @@ Value run_int(const Call& call) {
 }
 
 Value run_float(const Call& call) {
+  require_defined(call.self);
   if (call.self.is_number()) {
     return call.self.number();
   }
