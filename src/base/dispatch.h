@@ -5,8 +5,8 @@
 
 namespace lychee {
 
-// Turns a run-time int into a compile-time one: calls `fn(std::integral_constant<int, v>{})` for the
-// listed `v` that equals `value`. Returns false when none does, so that the caller can name the
+// Turns a run-time int into a compile-time one: calls `fn(std::integral_constant<int, v>{})` for
+// the listed `v` that equals `value`. Returns false when none does, so that the caller can name the
 // limit it hit.
 template <int... kValues, typename Fn>
 [[nodiscard]] bool dispatch_int(int value, std::integer_sequence<int, kValues...> /*values*/,

@@ -16,7 +16,6 @@ constexpr int kHeadDim = kNeedleHeadDim;
 constexpr int kPairs = kHeadDim / 2;  // dimension i is rotated with dimension i + kPairs
 
 // The residual stream. Block m of the match codes belongs to token i - m.
-constexpr int kNumBlocks = 6;
 constexpr int kMatchAt = 0;
 constexpr int kPayloadAAt = 24;
 constexpr int kPayloadBAt = 40;

@@ -23,7 +23,8 @@ struct bf16 {
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
-// Storage-only IEEE half. The bits of `_Float16`, which g++ 12 and clang 16 both have on x86 and Arm.
+// Storage-only IEEE half. The bits of `_Float16`, which g++ 12 and clang 16 both have on x86 and
+// Arm.
 struct f16 {
   uint16_t bits = 0;
 

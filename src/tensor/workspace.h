@@ -9,8 +9,8 @@
 
 namespace lychee {
 
-// A stack of scratch memory. Whoever runs a step takes what its kernels ask for (`*_workspace_bytes`)
-// and resets at the end; nothing is allocated on the way. Not thread-safe.
+// A stack of scratch memory. Whoever runs a step takes what its kernels ask for
+// (`*_workspace_bytes`) and resets at the end; nothing is allocated on the way. Not thread-safe.
 class Workspace {
  public:
   static constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector

@@ -8,11 +8,11 @@ namespace lychee::activation {
 struct SiluMulParams {
   int64_t num_rows;
   int64_t dim;
-  const float* gate;     // [num_rows, dim], row stride gate_stride
-  const float* up;       // [num_rows, dim], row stride up_stride
-  int64_t gate_stride;   // elements
+  const float* gate;    // [num_rows, dim], row stride gate_stride
+  const float* up;      // [num_rows, dim], row stride up_stride
+  int64_t gate_stride;  // elements
   int64_t up_stride;
-  float* y;              // [num_rows, dim], row stride y_stride
+  float* y;  // [num_rows, dim], row stride y_stride
   int64_t y_stride;
 };
 

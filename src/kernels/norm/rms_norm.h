@@ -12,8 +12,8 @@ struct RmsNormParams {
   int64_t x_stride;     // elements
   const float* weight;  // [dim]
   float eps;
-  float* y;             // [num_rows, dim], row stride y_stride
-  int64_t y_stride;     // elements
+  float* y;          // [num_rows, dim], row stride y_stride
+  int64_t y_stride;  // elements
 };
 
 namespace reference {

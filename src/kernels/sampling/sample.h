@@ -5,11 +5,11 @@
 
 namespace lychee::sampling {
 
-// How the next token is drawn. Applied in this order: repetition penalty, temperature, top_k, top_p,
-// min_p. temperature 0 is greedy: the largest logit, ties to the lower id.
+// How the next token is drawn. Applied in this order: repetition penalty, temperature, top_k,
+// top_p, min_p. temperature 0 is greedy: the largest logit, ties to the lower id.
 struct SampleParams {
   double temperature = 0;
-  int top_k = 0;               // 0: all
+  int top_k = 0;  // 0: all
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;  // > 1 divides positive logits of `previous`, multiplies negative
@@ -17,8 +17,8 @@ struct SampleParams {
 
 namespace cpu {
 
-// Draws from `logits` (not modified). `uniform` in [0, 1) is the only source of randomness, so a seed
-// fixes the draw whatever the thread count. `previous`: tokens the penalty applies to.
+// Draws from `logits` (not modified). `uniform` in [0, 1) is the only source of randomness, so a
+// seed fixes the draw whatever the thread count. `previous`: tokens the penalty applies to.
 [[nodiscard]] int32_t sample(std::span<const float> logits, const SampleParams& params,
                              std::span<const int32_t> previous, double uniform);
 
