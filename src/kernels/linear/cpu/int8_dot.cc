@@ -2,9 +2,11 @@
 #define HWY_TARGET_INCLUDE "kernels/linear/cpu/int8_dot.cc"
 #include "kernels/linear/cpu/int8_dot.h"
 
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // before highway.h
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -22,103 +24,105 @@ void int8_outputs(const LinearTarget& /*target*/, const RoundedRows& /*rows*/, i
 
 #else
 
+using Scales = hn::CappedTag<float, 16>;  // the same lanes as Floats
+
 // One row of weights: `scales` and `mins` in the order of RoundedRows::scales.
 struct WeightRow {
   const uint8_t* data;
-  float* scales;  // [scale_stride], zero beyond in_features
-  float* mins;    // added to every weight that a scale belongs to
+  const uint8_t* last;  // the last tile of formats of 32, perhaps a copy with zeros behind
+  float* scales;        // [scale_stride], zero beyond in_features
+  float* mins;          // added to every weight that a scale belongs to
 };
 
 void widen_halves(const uint16_t* halves, int64_t count, float* out) {
-  const hn::CappedTag<float, 16> d;
-  const hn::Rebind<hwy::float16_t, decltype(d)> dh;
-  const hn::Rebind<uint16_t, decltype(d)> du;
+  const Scales d;
+  const hn::Rebind<hwy::float16_t, Scales> dh;
+  const hn::Rebind<uint16_t, Scales> du;
   for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::StoreU(hn::PromoteTo(d, hn::BitCast(dh, hn::LoadU(du, halves + i))), d, out + i);
+    hn::Store(hn::PromoteTo(d, hn::BitCast(dh, hn::LoadU(du, halves + i))), d, out + i);
   }
 }
 
 float read_half(const uint8_t* src) {
-  uint16_t padded[16] = {};
-  float out[16];
-  std::memcpy(padded, src, sizeof(uint16_t));
-  widen_halves(padded, 1, out);
-  return out[0];
+  f16 half;
+  std::memcpy(&half.bits, src, sizeof(half.bits));
+  return static_cast<float>(half);
 }
 
-// Gathers the scales of the blocks with plain moves, which leave the vector units alone, and widens
-// them together.
+// Scales take two steps, and between those of a row the sums of the row before are formed: the
+// first gathers halves with plain moves, which leave the vector units alone; the second loads them
+// as vectors, which stalls while the moves are still in the store buffer.
+struct RawScales {
+  uint16_t* scales;
+  uint16_t* mins;
+};
+
 template <typename Format>
-void read_scales(const WeightRow& row, int64_t num_blocks) {
-  constexpr int64_t kChunk = 64;
-  HWY_ALIGN uint16_t scales[kChunk];
-  HWY_ALIGN uint16_t mins[kChunk];
-  const int64_t padded = round_up<int64_t>(num_blocks, 16);
-  for (int64_t begin = 0; begin < num_blocks; begin += kChunk) {
-    const int64_t count = HWY_MIN(kChunk, num_blocks - begin);
-    const uint8_t* block = row.data + begin * Format::kBlockBytes;
-    for (int64_t i = 0; i < count; ++i, block += Format::kBlockBytes) {
-      std::memcpy(&scales[i], block, sizeof(uint16_t));
+void gather_scales(const uint8_t* row, int64_t num_blocks, const RawScales& raw) {
+  if constexpr (Format::kBlockSize == 32) {
+    for (int64_t i = 0; i < num_blocks; ++i, row += Format::kBlockBytes) {
+      std::memcpy(&raw.scales[i], row, sizeof(uint16_t));
       if constexpr (Format::kMin != 0) {
-        std::memcpy(&mins[i], block + Format::kMin, sizeof(uint16_t));
+        std::memcpy(&raw.mins[i], row + Format::kMin, sizeof(uint16_t));
       }
     }
-    const int64_t end = HWY_MIN(kChunk, padded - begin);
-    for (int64_t i = count; i < end; ++i) {
-      scales[i] = mins[i] = 0;
-    }
-    widen_halves(scales, end, row.scales + begin);
-    if constexpr (Format::kMin != 0) {
-      widen_halves(mins, end, row.mins + begin);
-    }
   }
-  if constexpr (Format::kOffset != 0) {
-    for (int64_t i = 0; i < padded; ++i) {
-      row.mins[i] = row.scales[i] * -Format::kOffset;
-    }
+}
+
+// dst[0, 8) = factor · bytes
+template <typename Byte>
+HWY_INLINE void scale_bytes(const Byte* bytes, float factor, float* dst) {
+  const hn::CappedTag<float, 8> d;
+  const hn::Rebind<int32_t, decltype(d)> di;
+  const hn::Rebind<Byte, decltype(d)> db;
+  for (int64_t i = 0; i < 8; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto v = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(db, bytes + i)));
+    hn::Store(hn::Mul(v, hn::Set(d, factor)), d, dst + i);
   }
 }
 
 // Eight 6-bit scales and minima in 12 bytes: bytes 0-3 and 4-7 hold the first four and, on top, the
 // upper two bits of the others, whose lower four bits are in bytes 8-11.
-void read_chunk_scales(const WeightRow& row, int64_t num_blocks, int64_t block_bytes) {
-  for (int64_t b = 0; b < num_blocks; ++b) {
-    const uint8_t* block = row.data + b * block_bytes;
-    uint32_t words[3];
-    std::memcpy(words, block + 4, sizeof(words));
-    const uint32_t unpacked[4] = {
-        words[0] & 0x3f3f3f3f, (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030),
-        words[1] & 0x3f3f3f3f, (words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)};
-    uint8_t bytes[16];
-    std::memcpy(bytes, unpacked, sizeof(bytes));
-    const float scale = read_half(block);
-    const float min = -read_half(block + 2);
-    for (int64_t j = 0; j < 8; ++j) {
-      row.scales[b * 8 + j] = scale * static_cast<float>(bytes[j]);
-      row.mins[b * 8 + j] = min * static_cast<float>(bytes[8 + j]);
+HWY_INLINE void widen_chunk_scales(const uint8_t* block, float* scales, float* mins) {
+  uint32_t words[3];
+  std::memcpy(words, block + 4, sizeof(words));
+  const uint64_t packed[2] = {
+      (words[0] & 0x3f3f3f3f) | uint64_t{(words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)}
+                                    << 32,
+      (words[1] & 0x3f3f3f3f) |
+          uint64_t{(words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)} << 32};
+  uint8_t bytes[16];
+  std::memcpy(bytes, packed, sizeof(bytes));
+  scale_bytes(bytes, read_half(block), scales);
+  scale_bytes(bytes + 8, -read_half(block + 2), mins);
+}
+
+template <typename Format>
+void widen_scales(const WeightRow& row, int64_t num_blocks, const RawScales& raw) {
+  if constexpr (Format::kBlockSize == 32) {
+    widen_halves(raw.scales, num_blocks, row.scales);
+    if constexpr (Format::kMin != 0) {
+      widen_halves(raw.mins, num_blocks, row.mins);
+    } else if constexpr (Format::kOffset != 0) {
+      const Scales d;
+      for (int64_t i = 0; i < num_blocks; i += static_cast<int64_t>(hn::Lanes(d))) {
+        const auto offset = hn::Set(d, -Format::kOffset);
+        hn::Store(hn::Mul(hn::Load(d, row.scales + i), offset), d, row.mins + i);
+      }
     }
-  }
-}
-
-template <>
-void read_scales<Q4_K>(const WeightRow& row, int64_t num_blocks) {
-  read_chunk_scales(row, num_blocks, Q4_K::kBlockBytes);
-}
-
-template <>
-void read_scales<Q5_K>(const WeightRow& row, int64_t num_blocks) {
-  read_chunk_scales(row, num_blocks, Q5_K::kBlockBytes);
-}
-
-template <>
-void read_scales<Q6_K>(const WeightRow& row, int64_t num_blocks) {
-  for (int64_t b = 0; b < num_blocks; ++b) {
-    const uint8_t* block = row.data + b * Q6_K::kBlockBytes;
-    const float scale = read_half(block + 208);
-    for (int64_t j = 0; j < 16; ++j) {
-      const float sub_scale = scale * static_cast<float>(static_cast<int8_t>(block[192 + j]));
-      row.scales[b * 16 + j] = sub_scale;
-      row.mins[b * 16 + j] = -32 * sub_scale;
+  } else {
+    for (int64_t b = 0; b < num_blocks; ++b) {
+      const uint8_t* block = row.data + b * Format::kBlockBytes;
+      if constexpr (Format::kOrder == RowOrder::kChunks64) {
+        widen_chunk_scales(block, row.scales + b * 8, row.mins + b * 8);
+      } else {
+        const auto* bytes = reinterpret_cast<const int8_t*>(block) + 192;
+        const float scale = read_half(block + 208);
+        scale_bytes(bytes, scale, row.scales + b * 16);
+        scale_bytes(bytes + 8, scale, row.scales + b * 16 + 8);
+        scale_bytes(bytes, -32 * scale, row.mins + b * 16);
+        scale_bytes(bytes + 8, -32 * scale, row.mins + b * 16 + 8);
+      }
     }
   }
 }
@@ -176,20 +180,21 @@ HWY_INLINE void dot_tile(const uint8_t* tile, int half, const int16_t* x, const 
   }
 }
 
-// product = the scales of weights times those of x; returns what the minima contribute.
-HWY_INLINE float multiply_scales(const WeightRow& row, const RoundedRows& rows, int64_t r,
-                                 bool has_mins, float* product) {
-  const hn::CappedTag<float, 16> d;
+// product = the scales of weights times those of x; returns what the minima contribute, by lane.
+template <bool kMins>
+HWY_INLINE hn::Vec<Floats> multiply_scales(const WeightRow& row, const RoundedRows& rows, int64_t r,
+                                           float* product) {
+  const Floats d;
   const float* scales = rows.scales + r * rows.scale_stride;
   const float* sums = rows.sums + r * rows.scale_stride;
   auto sum = hn::Zero(d);
   for (int64_t i = 0; i < rows.scale_stride; i += static_cast<int64_t>(hn::Lanes(d))) {
     hn::Store(hn::Mul(hn::Load(d, row.scales + i), hn::Load(d, scales + i)), d, product + i);
-    if (has_mins) {
+    if constexpr (kMins) {
       sum = hn::MulAdd(hn::Load(d, row.mins + i), hn::Load(d, sums + i), sum);
     }
   }
-  return has_mins ? hn::GetLane(hn::SumOfLanes(d, sum)) : 0.0F;
+  return sum;
 }
 
 template <typename Format>
@@ -201,66 +206,78 @@ constexpr bool has_mins() {
   }
 }
 
-// The blocks of the last, partial tile with zeros behind them; null when tiles are whole.
+// The last tile of a row. Where it is partial, the next row follows, which a scale of zero cancels;
+// but behind the last rows there is nothing to read, so those are copied.
 template <typename Format>
-const uint8_t* copy_tail(const uint8_t* row, int64_t num_blocks, uint8_t* tail) {
-  constexpr int64_t kPerTile = kTile / Format::kBlockSize;
-  if constexpr (kPerTile > 1) {
-    const int64_t rest = num_blocks % kPerTile;
-    if (rest != 0) {
-      std::memcpy(tail, row + (num_blocks - rest) * Format::kBlockBytes,
-                  static_cast<size_t>(rest * Format::kBlockBytes));
-      return tail;
-    }
+const uint8_t* last_tile(const uint8_t* row, int64_t num_blocks, int64_t rows_behind,
+                         uint8_t* copy) {
+  constexpr int64_t kPerTile = HWY_MAX(kTile / Format::kBlockSize, 1);
+  const int64_t first = (num_blocks - 1) / kPerTile * kPerTile;
+  const uint8_t* tile = row + first * Format::kBlockBytes;
+  if (num_blocks - first + rows_behind * num_blocks >= kPerTile) {
+    return tile;
   }
-  return nullptr;
+  std::memcpy(copy, tile, static_cast<size_t>((num_blocks - first) * Format::kBlockBytes));
+  return copy;
 }
 
 template <typename Format>
-float dot_row(const WeightRow& row, const uint8_t* tail, const RoundedRows& rows, int64_t r,
-              float* product) {
+float dot_row(const WeightRow& row, const RoundedRows& rows, int64_t r, float* product) {
   const Floats d;
   const int16_t* x = rows.values + r * rows.num_tiles * kTile;
-  const float mins = multiply_scales(row, rows, r, has_mins<Format>(), product);
-  const int64_t per_tile = scales_per_tile(Format::kOrder);
-  Accumulators acc = {hn::Zero(d), hn::Zero(d)};
-  const int64_t whole = rows.num_tiles - (tail != nullptr ? 1 : 0);
+  constexpr int64_t kPerTile = Format::kOrder == RowOrder::kHalves128 ? 8 : 4;
+  Accumulators acc = {hn::Zero(d), multiply_scales<has_mins<Format>()>(row, rows, r, product)};
   if constexpr (Format::kBlockSize == 256) {
-    for (int64_t b = 0; b < whole / 2; ++b) {
+    for (int64_t b = 0; b < rows.num_tiles / 2; ++b) {
       const uint8_t* block = row.data + b * Format::kBlockBytes;
-      dot_tile<Format>(block, 0, x + b * 2 * kTile, product + b * 2 * per_tile, acc);
-      dot_tile<Format>(block, 1, x + (b * 2 + 1) * kTile, product + (b * 2 + 1) * per_tile, acc);
+      dot_tile<Format>(block, 0, x + b * 2 * kTile, product + b * 2 * kPerTile, acc);
+      dot_tile<Format>(block, 1, x + (b * 2 + 1) * kTile, product + (b * 2 + 1) * kPerTile, acc);
     }
   } else {
-    for (int64_t t = 0; t < whole; ++t) {
+    const int64_t last = rows.num_tiles - 1;
+    for (int64_t t = 0; t < last; ++t) {
       dot_tile<Format>(row.data + t * 4 * Format::kBlockBytes, 0, x + t * kTile,
-                       product + t * per_tile, acc);
+                       product + t * kPerTile, acc);
     }
-    if (tail != nullptr) {
-      dot_tile<Format>(tail, 0, x + whole * kTile, product + whole * per_tile, acc);
-    }
+    dot_tile<Format>(row.last, 0, x + last * kTile, product + last * kPerTile, acc);
   }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(acc.low, acc.high))) + mins;
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(acc.low, acc.high)));
+}
+
+// A row some way ahead: the processor's own prefetching stops at every page of 4 KB.
+void prefetch(const uint8_t* row, int64_t row_bytes) {
+  constexpr int64_t kAhead = 4096;
+  constexpr int64_t kLine = 64;
+  for (int64_t i = 0; i < row_bytes; i += kLine) {
+    hwy::Prefetch(row + kAhead + i);
+  }
 }
 
 template <typename Format>
 void outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,
              int64_t in_features, bool accumulate, int64_t begin, int64_t end, float* scratch) {
   const int64_t num_blocks = in_features / Format::kBlockSize;
-  const auto* data = reinterpret_cast<const uint8_t*>(target.weight);
-  float* product = scratch + 2 * rows.scale_stride;
-  for (int64_t i = 0; i < 2 * rows.scale_stride; ++i) {
-    scratch[i] = 0;  // what lies beyond the last block stays so
-  }
-  uint8_t memory[4 * 34] = {};
-  for (int64_t o = begin; o < end; ++o) {
-    const WeightRow row = {data + o * num_blocks * Format::kBlockBytes, scratch,
-                           scratch + rows.scale_stride};
-    read_scales<Format>(row, num_blocks);
-    const uint8_t* tail = copy_tail<Format>(row.data, num_blocks, memory);
+  const int64_t row_bytes = num_blocks * Format::kBlockBytes;
+  const int64_t stride = rows.scale_stride;
+  const auto* data = reinterpret_cast<const uint8_t*>(target.weight) + begin * row_bytes;
+  std::fill_n(scratch, 4 * stride, 0.0F);  // what lies beyond the last block stays so
+  float* product = scratch + 2 * stride;
+  auto* halves = reinterpret_cast<uint16_t*>(scratch + 3 * stride);
+  const RawScales raw = {halves, halves + stride};
+  uint8_t copy[4 * 210] = {};  // a tile of any format
+  gather_scales<Format>(data, num_blocks, raw);
+  for (int64_t o = begin; o < end; ++o, data += row_bytes) {
+    const int64_t rows_behind = target.out_features - 1 - o;
+    const uint8_t* last = last_tile<Format>(data, num_blocks, rows_behind, copy);
+    const WeightRow row = {data, last, scratch, scratch + stride};
+    widen_scales<Format>(row, num_blocks, raw);
+    if (o + 1 < end) {
+      gather_scales<Format>(data + row_bytes, num_blocks, raw);
+    }
+    prefetch(data, row_bytes);
     const float bias = target.bias != nullptr ? target.bias[o] : 0.0F;
     for (int64_t r = 0; r < num_rows; ++r) {
-      const float sum = dot_row<Format>(row, tail, rows, r, product) + bias;
+      const float sum = dot_row<Format>(row, rows, r, product) + bias;
       float& y = target.y[r * target.y_stride + o];
       y = accumulate ? y + sum : sum;
     }
@@ -306,8 +323,9 @@ namespace lychee::linear::cpu {
 HWY_EXPORT(int8_outputs);
 
 int64_t int8_scratch_floats(int64_t in_features) {
-  // Weight scales, minima and products; K-quants of 16 have the most.
-  return 3 * scale_stride(RowOrder::kHalves128, in_features);
+  // Scales and minima of a row of weights, widened; products; scales and minima as they lie. Q6_K
+  // has the most.
+  return 4 * scale_stride(RowOrder::kHalves128, in_features);
 }
 
 void int8_outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,
