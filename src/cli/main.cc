@@ -31,6 +31,7 @@ int run_program(int argc, char** argv) {
   lychee::cli::add_score_command(app);
   lychee::cli::add_tokenize_command(app);
   lychee::cli::add_inspect_command(app);
+  lychee::cli::add_eval_command(app);
   lychee::cli::add_fetch_command(app);
   try {
     app.parse(argc, argv);

@@ -46,7 +46,7 @@ TokenizerSpec make_tokenizer() {
   // "is 47109." is the words is, 4, 7, 1, 0, 9 and the full stop.
   PreTokenizerStep split;
   split.kind = PreTokenizerStep::Kind::kSplit;
-  split.pattern = R"([0-9]|[^\w\s])";
+  split.pattern = R"([0-9]|[^\s\p{L}\p{N}])";
   PreTokenizerStep words;
   words.kind = PreTokenizerStep::Kind::kWhitespaceWords;
   spec.pre_tokenizer = {split, words};

@@ -1,0 +1,92 @@
+#include <sstream>
+
+#include "base/check.h"
+#include "eval/results.h"
+
+namespace lychee::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  require(stream.good(), ErrorCode::kIo, "cannot read ", path.string());
+  return text.str();
+}
+
+// A reader never sees half a file.
+void write_file(const fs::path& path, const std::string& text) {
+  const fs::path temporary = path.string() + ".part";
+  {
+    std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
+    stream << text << std::flush;
+    require(stream.good(), ErrorCode::kIo, "cannot write ", temporary.string());
+  }
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  require(!error, ErrorCode::kIo, "cannot rename ", temporary.string(), ": ", error.message());
+}
+
+void check_options(const fs::path& path, const nlohmann::ordered_json& options) {
+  const auto found = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  require(found.is_object(), ErrorCode::kInvalidArgument, path.string(),
+          " is not JSON: give another --out folder");
+  for (const auto& [name, value] : options.items()) {
+    const auto other = found.find(name);
+    require(other != found.end() && *other == value, ErrorCode::kInvalidArgument, path.string(),
+            " holds results of other options: ", name, " was ",
+            other == found.end() ? "absent" : other->dump(), ", now ", value.dump(),
+            "; give another --out folder");
+  }
+}
+
+}  // namespace
+
+ResultFolder::ResultFolder(const fs::path& folder, const nlohmann::ordered_json& options,
+                           bool resume)
+    : path_(folder / "results.jsonl") {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, ErrorCode::kIo, "cannot create ", folder.string(), ": ", error.message());
+  const fs::path options_path = folder / "options.json";
+  const bool has_results = fs::exists(path_, error) && fs::file_size(path_, error) > 0;
+  require(resume || !has_results, ErrorCode::kInvalidArgument, folder.string(),
+          " holds results already: give --resume to go on, or another folder");
+  if (has_results) {
+    check_options(options_path, options);
+    keep_results();
+  } else {
+    write_file(options_path, options.dump(2) + "\n");
+  }
+  stream_.open(path_, std::ios::binary | std::ios::app);
+  require(stream_.good(), ErrorCode::kIo, "cannot write ", path_.string());
+}
+
+void ResultFolder::keep_results() {
+  const std::string text = read_file(path_);
+  const size_t whole = text.rfind('\n') + 1;  // 0 when there is none
+  std::istringstream lines(text.substr(0, whole));
+  int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    try {
+      kept_.push_back(parse_result(line));
+    } catch (const Error& error) {
+      fail(error.code(), path_.string(), ", line ", number, ": ", error.what());
+    }
+  }
+  std::error_code error;
+  fs::resize_file(path_, whole, error);
+  require(!error, ErrorCode::kIo, "cannot cut ", path_.string(), ": ", error.message());
+}
+
+void ResultFolder::append(const SampleResult& result) {
+  using Json = nlohmann::ordered_json;
+  stream_ << to_json(result).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n'
+          << std::flush;
+  require(stream_.good(), ErrorCode::kIo, "cannot write ", path_.string());
+}
+
+}  // namespace lychee::eval
