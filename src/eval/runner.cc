@@ -113,9 +113,13 @@ class Evaluation {
   }
 
   bool prefill(Sequence& prompt, const Sample& question, const SampleResult& result) {
-    return engine_.prefill(prompt, question.token_ids, [&](int64_t done, int64_t total) {
-      return !progress_ || progress_({result.task, result.length, result.sample, done, total});
+    // The engine finishes a prompt whose last chunk is done whatever the callback says of it.
+    bool going = true;
+    engine_.prefill(prompt, question.token_ids, [&](int64_t done, int64_t total) {
+      going = !progress_ || progress_({result.task, result.length, result.sample, done, total});
+      return going;
     });
+    return going;
   }
 
   void answer(const Sequence& prompt, const Sample& question, GenerationOptions setting,
