@@ -11,6 +11,7 @@
 
 #include "kernels/attention/select_tokens.h"
 #include "support/random.h"
+#include "support/simd_targets.h"
 #include "tensor/buffer.h"
 
 namespace lychee::attention {
@@ -165,13 +166,18 @@ TEST_P(SelectTokensTest, EqualsStableSort) {
   validate(rule.selection);
   test::Random random;
   std::vector<std::vector<float>> rows;
-  for (const int64_t kv_len : {1, 2, 53, 61, 100, 101, 129, 511, 513, 640, 700, 1000, 4097}) {
+  for (const int64_t kv_len :
+       {1, 2, 53, 61, 100, 101, 129, 511, 513, 640, 700, 1000, 4097, 20000}) {
     rows.push_back(make_scores(pattern.second, kv_len, random));
   }
-  const Sets actual = run_select(&cpu::select_tokens, rows, rule.selection, 0.125F);
   const Sets expected = run_select(&reference::select_tokens, rows, rule.selection, 0.125F);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    EXPECT_EQ(actual[r], expected[r]) << "row of " << rows[r].size() << " tokens";
+  for (const int64_t target : test::simd_targets()) {
+    const test::SimdTargetScope scope(target);
+    const Sets actual = run_select(&cpu::select_tokens, rows, rule.selection, 0.125F);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      EXPECT_EQ(actual[r], expected[r])
+          << "row of " << rows[r].size() << " tokens, " << test::simd_target_name(target);
+    }
   }
 }
 
@@ -193,6 +199,19 @@ TEST(SelectTokens, MillionTokens) {
               run_select(&reference::select_tokens, rows, selection, 0.125F))
         << select_mode_name(mode);
   }
+}
+
+// The best scores stand exactly where a sampled threshold looks, so that it lets too few through.
+TEST(SelectTokens, ScoresThatDeceiveSampling) {
+  test::Random random;
+  constexpr int64_t kCount = 512 * 13;
+  std::vector<float> scores = make_scores(Pattern::kNormal, kCount, random);
+  for (int64_t i = 0; i < 512; ++i) {
+    scores[static_cast<size_t>(i * (kCount - 1) / 512)] = 100 + static_cast<float>(i % 7);
+  }
+  const Selection selection{.mode = SelectMode::kTopK, .budget = 1000, .sink = 0, .recent = 1};
+  EXPECT_EQ(run_select(&cpu::select_tokens, {scores}, selection, 1),
+            run_select(&reference::select_tokens, {scores}, selection, 1));
 }
 
 // Against literals, since the two implementations could share a misreading.

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 namespace lychee::attention::cpu {
@@ -38,25 +39,23 @@ template <typename KeyOf>
   if (wanted == 0) {
     return {.key = ~uint32_t{0}, .ties = 0};  // above the key of +inf
   }
-  constexpr int kDigitBits = 11;  // 32 bits are three digits, the last one of 10
-  constexpr int kShifts[] = {21, 10, 0};
+  constexpr int kDigitBits = 8;
   // Scores crowd into few digits: neighbours count in different tables, or each increment would
   // wait for the one before.
   constexpr int kTables = 4;
-  std::array<std::array<uint32_t, 1 << kDigitBits>, kTables> counts;
+  std::array<std::array<uint32_t, 1 << kDigitBits>, kTables> counts;  // 4 KiB: clearing is cheap
+  constexpr uint32_t kMask = (1U << kDigitBits) - 1;
   uint32_t prefix = 0;
-  int prefix_shift = 32;
-  for (const int shift : kShifts) {
+  for (int shift = 32 - kDigitBits; shift >= 0; shift -= kDigitBits) {
     for (auto& table : counts) {
       table.fill(0);
     }
-    const uint32_t mask = (uint32_t{1} << (prefix_shift - shift)) - 1;
     for (int64_t i = first; i < end; ++i) {
       const uint32_t key = key_of(i);
-      const bool counted = (uint64_t{key} >> prefix_shift) == prefix;
-      counts[static_cast<size_t>(i) % kTables][(key >> shift) & mask] += counted ? 1 : 0;
+      const bool counted = (uint64_t{key} >> (shift + kDigitBits)) == prefix;
+      counts[static_cast<size_t>(i) % kTables][(key >> shift) & kMask] += counted ? 1 : 0;
     }
-    uint32_t digit = mask;
+    uint32_t digit = kMask;
     for (;; --digit) {
       int64_t count = 0;
       for (const auto& table : counts) {
@@ -67,8 +66,7 @@ template <typename KeyOf>
       }
       wanted -= count;
     }
-    prefix = prefix << (prefix_shift - shift) | digit;
-    prefix_shift = shift;
+    prefix = prefix << kDigitBits | digit;
   }
   return {.key = prefix, .ties = wanted};
 }

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/math.h"
+#include "kernels/attention/cpu/gather_above.h"
 #include "kernels/attention/cpu/rank.h"
 
 namespace lychee::attention::cpu {
@@ -41,17 +42,67 @@ int64_t append_range(int64_t first, int64_t end, int32_t* ids, int64_t count) {
   return count + (end - first);
 }
 
-int64_t select_top(const Row& row) {
+// Most candidates that a sampled pivot may let through before radix select over all takes over.
+int64_t max_candidates(int64_t ids_stride) {
+  return 2 * ids_stride + 4096;
+}
+
+// A key that probably lets a few more than the wanted best through, from evenly spaced samples; 0
+// if nothing would be saved.
+uint32_t sample_pivot(const Row& row, uint32_t* samples) {
+  constexpr int64_t kMinCount = 2048;
+  const int64_t count = row.first_recent() - row.sink();
+  if (count < kMinCount || row.wanted() > count / 2) {
+    return 0;
+  }
+  const int64_t num_samples = std::clamp<int64_t>(count / 64, 512, 4096);
+  for (int64_t i = 0; i < num_samples; ++i) {
+    samples[i] = score_key(row.scores[row.sink() + i * count / num_samples]);
+  }
+  // Three standard deviations: too few pass once in a thousand rows.
+  const double share = static_cast<double>(row.wanted()) / static_cast<double>(count);
+  const double deviation = std::sqrt(share * (1 - share) / static_cast<double>(num_samples));
+  const auto rank =
+      static_cast<int64_t>(static_cast<double>(num_samples) * (share + 3 * deviation));
+  std::nth_element(samples, samples + rank, samples + num_samples, std::greater<>());
+  return samples[rank];
+}
+
+// Writes the wanted best positions that are not forced, ascending, and one more element at most.
+void find_top(const Row& row, int32_t* ids) {
+  if (row.wanted() == 0) {
+    return;
+  }
+  const int64_t capacity = max_candidates(row.params.token_ids_stride);
+  auto* keys = reinterpret_cast<uint32_t*>(row.scratch);
+  auto* positions = reinterpret_cast<int32_t*>(keys + capacity + kGatherPadding);
+  int64_t count = 0;
+  if (const uint32_t pivot = sample_pivot(row, keys); pivot > 0) {
+    const int64_t num_candidates =
+        gather_above(row.scores, row.sink(), row.first_recent(), pivot, capacity, keys, positions);
+    if (num_candidates >= row.wanted() && num_candidates <= capacity) {
+      Cut cut = find_cut(0, num_candidates, row.wanted(), [&](int64_t i) { return keys[i]; });
+      for (int64_t i = 0; i < num_candidates; ++i) {
+        // Written even if not taken, since a branch would be mispredicted: the next one overwrites
+        // it.
+        ids[count] = positions[i];
+        count += cut.takes(keys[i]) ? 1 : 0;
+      }
+      return;
+    }
+  }
   const auto key_of = [&](int64_t i) { return score_key(row.scores[i]); };
   Cut cut = find_cut(row.sink(), row.first_recent(), row.wanted(), key_of);
-  int64_t count = append_range(0, row.sink(), row.ids, 0);
   for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
-    // Written even if not taken, since a branch would be mispredicted: the next id overwrites it,
-    // the first recent one in the end.
-    row.ids[count] = static_cast<int32_t>(i);
+    ids[count] = static_cast<int32_t>(i);
     count += cut.takes(key_of(i)) ? 1 : 0;
   }
-  return append_range(row.first_recent(), row.kv_len, row.ids, count);
+}
+
+int64_t select_top(const Row& row) {
+  const int64_t num_sink = append_range(0, row.sink(), row.ids, 0);
+  find_top(row, row.ids + num_sink);
+  return append_range(row.first_recent(), row.kv_len, row.ids, num_sink + row.wanted());
 }
 
 // Shares of the softmax over all tokens, in double. Where its formula is ∞ - ∞ its limit is used:
@@ -107,24 +158,20 @@ int64_t count_by_share(const Row& row, const uint64_t* ranked, int64_t num_ranke
 }
 
 int64_t select_by_share(const Row& row) {
-  const auto key_of = [&](int64_t i) { return score_key(row.scores[i]); };
-  auto* ranked = reinterpret_cast<uint64_t*>(row.scratch);
-  Cut cut = find_cut(row.sink(), row.first_recent(), row.wanted(), key_of);
-  int64_t num_ranked = 0;
-  for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
-    const uint32_t key = key_of(i);
-    if (cut.takes(key)) {
-      ranked[num_ranked++] = uint64_t{key} << 32 | static_cast<uint32_t>(~i);
-    }
-  }
-  std::sort(ranked, ranked + num_ranked, std::greater<>());
-  const int64_t wanted = count_by_share(row, ranked, num_ranked);
   const int64_t num_sink = append_range(0, row.sink(), row.ids, 0);
-  for (int64_t i = 0; i < wanted; ++i) {
-    row.ids[num_sink + i] = static_cast<int32_t>(~static_cast<uint32_t>(ranked[i]));
+  int32_t* ids = row.ids + num_sink;
+  find_top(row, ids);
+  auto* ranked = reinterpret_cast<uint64_t*>(row.scratch);
+  for (int64_t i = 0; i < row.wanted(); ++i) {
+    ranked[i] = uint64_t{score_key(row.scores[ids[i]])} << 32 | ~static_cast<uint32_t>(ids[i]);
   }
-  std::sort(row.ids + num_sink, row.ids + num_sink + wanted);
-  return append_range(row.first_recent(), row.kv_len, row.ids, num_sink + wanted);
+  std::sort(ranked, ranked + row.wanted(), std::greater<>());
+  const int64_t count = count_by_share(row, ranked, row.wanted());
+  for (int64_t i = 0; i < count; ++i) {
+    ids[i] = static_cast<int32_t>(~static_cast<uint32_t>(ranked[i]));
+  }
+  std::sort(ids, ids + count);
+  return append_range(row.first_recent(), row.kv_len, row.ids, num_sink + count);
 }
 
 int64_t select_blocks(const Row& row) {
@@ -164,13 +211,11 @@ int64_t select_row(const Row& row) {
 }
 
 int64_t scratch_bytes_per_row(const SelectTokensParams& params) {
-  if (params.selection.mode == SelectMode::kBlock) {
-    return round_up<int64_t>(
-        ceil_div(params.scores_stride, kBlock) * static_cast<int64_t>(sizeof(uint32_t)), 64);
-  }
-  return weighs_shares(params.selection.mode)
-             ? params.token_ids_stride * static_cast<int64_t>(sizeof(uint64_t))
-             : 0;
+  const auto word = static_cast<int64_t>(sizeof(uint32_t));
+  const int64_t bytes = params.selection.mode == SelectMode::kBlock
+                            ? ceil_div(params.scores_stride, kBlock) * word
+                            : 2 * (max_candidates(params.token_ids_stride) + kGatherPadding) * word;
+  return round_up<int64_t>(bytes, 64);
 }
 
 }  // namespace
