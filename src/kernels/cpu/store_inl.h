@@ -22,7 +22,7 @@ HWY_INLINE void store_f32(D d, hwy::HWY_NAMESPACE::Vec<D> value, float* to) {
 }
 
 template <class D>
-HWY_INLINE void store_f32(D d, hwy::HWY_NAMESPACE::Vec<D> value, f16* to) {
+HWY_INLINE void store_f32([[maybe_unused]] D d, hwy::HWY_NAMESPACE::Vec<D> value, f16* to) {
   namespace hn = hwy::HWY_NAMESPACE;
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
   const hn::Rebind<hwy::float16_t, D> d16;
