@@ -12,7 +12,7 @@ packages=(
   ca-certificates python3-pip unzip
 )
 # What only .ci/run needs: fuzzing and clang-tidy.
-ci_packages=(clang-16 clang-tidy-16 libclang-rt-16-dev git)
+ci_packages=(clang-16 clang-tidy-16 libclang-rt-16-dev libomp-16-dev git)
 if [[ "${1:-}" == --ci ]]; then
   packages+=("${ci_packages[@]}")
 elif [[ $# -gt 0 ]]; then
