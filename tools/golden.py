@@ -45,14 +45,14 @@ MODELS = {
                           rope={"type": "linear", "factor": 4.0}),
     "llama_dynamic": shape("llama", 4, 2, 8, 32, dtype="bf16", context=32,
                            rope={"type": "dynamic", "factor": 4.0}),
-    "llama_yarn": shape("llama", 4, 2, 20, 32, dtype="bf16", gguf=True, context=128, rope={
+    "llama_yarn": shape("llama", 4, 2, 24, 32, dtype="bf16", gguf=True, context=128, rope={
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}),
-    "mistral": shape("mistral", 8, 2, 12, 40, dtype="bf16", new_style=True),
+    "mistral": shape("mistral", 4, 1, 24, 40, dtype="bf16", new_style=True),
     "qwen2": shape("qwen2", 7, 1, 8, 56, dtype="bf16", rope_theta=1000000.0, head_dim_key=False),
     "qwen2_tied": shape("qwen2", 4, 2, 8, 32, dtype="f16", rope_theta=1000000.0, head_dim_key=False, tied=True,
                         gguf=True),
     "qwen3": shape("qwen3", 5, 1, 16, 32, dtype="bf16", rope_theta=1000000.0, gguf=True),
-    "qwen3_yarn": shape("qwen3", 6, 1, 10, 32, dtype="bf16", rope_theta=10000.0, new_style=True, context=128, rope={
+    "qwen3_yarn": shape("qwen3", 6, 1, 16, 32, dtype="bf16", rope_theta=10000.0, new_style=True, context=128, rope={
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 8.0,
         "beta_slow": 0.5, "attention_factor": 1.25}),
 }

@@ -27,9 +27,9 @@ constexpr const char* kDynamicRope = R"({"rope_type": "dynamic", "factor": 8.0})
 constexpr std::array<TinyModel, 6> kModels = {{
     {"llama", Architecture::kLlama, 5, 4, 2, 8, 32},
     {"llama_dynamic", Architecture::kLlama, 4, 6, 2, 8, 36, kDynamicRope, 128},
-    {"mistral", Architecture::kMistral, 4, 4, 4, 10, 32, kLlama3Rope},
+    {"mistral", Architecture::kMistral, 4, 4, 4, 16, 32, kLlama3Rope},
     {"qwen2", Architecture::kQwen2, 6, 8, 2, 8, 64},
-    {"qwen3", Architecture::kQwen3, 6, 6, 3, 12, 36},
+    {"qwen3", Architecture::kQwen3, 6, 6, 3, 24, 36},
     {"qwen3_yarn", Architecture::kQwen3, 3, 5, 1, 16, 40, kYarnRope},
 }};
 
