@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -125,29 +127,32 @@ class EvalSession {
     }
   }
 
+  // An option that the settings differ in is a list of its values.
   [[nodiscard]] nlohmann::ordered_json describe() const {
     nlohmann::ordered_json json =
         describe_options(eval_.settings.front(), engine_, options_.model, options_.common);
-    // These differ between the rows, which state them, or do not shape a result.
-    for (const char* name : {"policy", "heads", "budget", "sink", "recent", "max_tokens"}) {
-      json.erase(name);
+    json.erase("max_tokens");  // what the answer needs
+    json["settings"] = nlohmann::ordered_json::array();
+    for (const GenerationOptions& setting : eval_.settings) {
+      const auto all = describe_options(setting, engine_, options_.model, options_.common);
+      nlohmann::ordered_json entry;
+      for (const char* name : {"policy", "heads", "budget", "sink", "recent"}) {
+        entry[name] = all[name];
+      }
+      json["settings"].push_back(entry);
+    }
+    for (const char* name : {"policy", "heads", "budget", "sink", "recent"}) {
+      nlohmann::ordered_json values = nlohmann::ordered_json::array();
+      for (const auto& entry : json["settings"]) {
+        if (std::find(values.begin(), values.end(), entry[name]) == values.end()) {
+          values.push_back(entry[name]);
+        }
+      }
+      json[name] = values.size() == 1 ? values.front() : values;
     }
     json["tasks"] = eval_.tasks;
     json["lengths"] = eval_.lengths;
     json["samples"] = eval_.samples;
-    json["settings"] = nlohmann::ordered_json::array();
-    for (const GenerationOptions& setting : eval_.settings) {
-      nlohmann::ordered_json entry;
-      entry["policy"] = policy_name(setting.policy);
-      entry["heads"] = nullptr;
-      if (setting.head_plan) {
-        entry["heads"] = setting.head_plan->name;
-      }
-      entry["budget"] = setting.selection.budget;
-      entry["sink"] = setting.selection.sink;
-      entry["recent"] = setting.selection.recent;
-      json["settings"].push_back(entry);
-    }
     return json;
   }
 
