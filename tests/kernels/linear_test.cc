@@ -161,6 +161,12 @@ INSTANTIATE_TEST_SUITE_P(EveryTarget, LinearTest,
                                   (std::get<2>(info.param) ? "_exact" : "");
                          });
 
+// Long rows are widened 128 outputs at a time.
+TEST(Linear, SeveralPanelsOfPrefill) {
+  expect_matches_reference({"panels", 65, 8448, 130, true, true, 0, 0, 0}, DType::kQ4_K, true,
+                           false);
+}
+
 // Q, K and V of mixed formats, as files of real models have them.
 TEST(LinearGroup, EqualsItsPartsToTheBit) {
   constexpr DType kTypes[] = {DType::kQ4_K, DType::kQ6_K, DType::kQ4_1, DType::kF16, DType::kQ8_0};
