@@ -47,7 +47,7 @@ int64_t carve(const HybridDecodeParams& params, int64_t num_chunks, std::byte* m
   constexpr int64_t kLine = 64;
   int64_t used = 0;
   const auto take = [&](int64_t bytes) {
-    std::byte* at = memory + used;
+    std::byte* at = memory == nullptr ? nullptr : memory + used;
     used += round_up(bytes, kLine);
     return at;
   };
