@@ -15,6 +15,7 @@
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "eval/eval_report.h"
 #include "eval/runner.h"
 
 namespace lychee::cli {
@@ -75,7 +76,11 @@ class EvalSession {
     if (guard.interrupted()) {
       print_note("stopped; the rows hold what was done");
     }
-    print(eval::summarize(results));
+    const std::vector<eval::EvalRow> rows = eval::summarize(results);
+    if (folder) {
+      folder->write_report(eval::render_report(rows, describe()));
+    }
+    print(rows);
   }
 
  private:
@@ -214,7 +219,7 @@ void add_eval_command(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
   command->add_option("--out", options->out,
-                      "Folder for options.json and results.jsonl, a line per sample");
+                      "Folder for options.json, results.jsonl (a line per sample) and report.html");
   command->add_flag("--resume", options->resume, "Go on where results of the same options end");
   add_decoding_options(*command, options->decoding);
   command->remove_option(command->get_option("--heads"));

@@ -82,6 +82,10 @@ void ResultFolder::keep_results() {
   require(!error, ErrorCode::kIo, "cannot cut ", path_.string(), ": ", error.message());
 }
 
+void ResultFolder::write_report(const std::string& html) const {
+  write_file(path_.parent_path() / "report.html", html);
+}
+
 void ResultFolder::append(const SampleResult& result) {
   using Json = nlohmann::ordered_json;
   stream_ << to_json(result).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n'

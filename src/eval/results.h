@@ -56,7 +56,8 @@ struct EvalRow {
 // The fields of interfaces.md, section 2; `heads` and `budget` are null where there is none.
 [[nodiscard]] nlohmann::ordered_json to_json(const EvalRow& row);
 
-// The folder of `--out`: options.json, written first, and results.jsonl, a flushed line a sample.
+// The folder of `--out`: options.json, written first, results.jsonl, a flushed line a sample, and
+// report.html.
 class ResultFolder {
  public:
   // Creates the folder. Without `resume` it must hold no results yet; with it, the options on disk
@@ -68,6 +69,7 @@ class ResultFolder {
 
   [[nodiscard]] const std::vector<SampleResult>& kept() const { return kept_; }
   void append(const SampleResult& result);
+  void write_report(const std::string& html) const;
 
  private:
   void keep_results();

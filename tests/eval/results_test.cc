@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "eval/eval_report.h"
 #include "lychee/error.h"
 
 namespace lychee::eval {
@@ -120,6 +121,22 @@ TEST_F(ResultFolderTest, KeepsLinesAndDropsACutOne) {
     folder.append(make_result(2, true));
   }
   EXPECT_EQ(ResultFolder(folder_, options_, true).kept().size(), 3U);
+}
+
+TEST_F(ResultFolderTest, WritesAReportOfAllRows) {
+  SampleResult longer = make_result(1, false);
+  longer.length = 8192;
+  const std::vector<EvalRow> rows = summarize({longer, make_result(0, true)});
+  const ResultFolder folder(folder_, options_, false);
+  folder.write_report(render_report(rows, {{"model", "<m>"}}));
+  const std::string html = read("report.html");
+  EXPECT_THAT(html, HasSubstr("<h2>passkey</h2>"));
+  EXPECT_THAT(html, HasSubstr("hybrid uniform:3 512"));
+  // One line from the shorter length to the longer, whatever the order of the rows.
+  EXPECT_THAT(html, HasSubstr("points=\"60.0,40.0 540.0,300.0 \""));
+  EXPECT_THAT(html, HasSubstr("<td>0.207…1.000</td>"));
+  EXPECT_THAT(html, HasSubstr("&lt;m&gt;"));
+  EXPECT_THAT(html, testing::Not(HasSubstr("<m>")));
 }
 
 TEST_F(ResultFolderTest, ResumesAnEmptyOrAbsentFolder) {
