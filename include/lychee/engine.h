@@ -39,6 +39,8 @@ struct ModelInfo {
   int vocab_size = 0;
   int64_t context_length = 0;
   int64_t weight_bytes = 0;
+  int64_t weight_bytes_per_step = 0;  // that a decode step reads
+  int64_t layer_parameters = 0;       // in the matrices of all layers
   std::string kv_dtype;  // effective
   std::string device;    // effective
   std::string header_sha256;
@@ -130,6 +132,11 @@ class Engine {
   void decode(Sequence& sequence, int32_t token_id);
   // Drops the tokens at and after `length`, as if they had not been fed. logits() is empty then.
   void truncate(Sequence& sequence, int64_t length);
+  // For measuring: makes the sequence `length` tokens long without computing. The new tokens get
+  // random ids and, in all layers, K and V drawn close to a standard normal distribution, the same
+  // for the same seed. logits() is empty then. Throws as prefill does, and Error(kInvalidArgument)
+  // when the sequence is longer already.
+  void fill_cache_with_noise(Sequence& sequence, int64_t length, uint64_t seed);
 
   // Draws the next token from the sequence's logits by its options. Ids beyond the tokenizer's
   // vocabulary (padding rows) are never drawn.

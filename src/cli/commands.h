@@ -11,5 +11,6 @@ void add_tokenize_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_fetch_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 
 }  // namespace lychee::cli

@@ -33,6 +33,7 @@ int run_program(int argc, char** argv) {
   lychee::cli::add_inspect_command(app);
   lychee::cli::add_eval_command(app);
   lychee::cli::add_fetch_command(app);
+  lychee::cli::add_bench_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

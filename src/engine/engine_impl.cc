@@ -93,6 +93,8 @@ Engine::Impl::Impl(const EngineOptions& options)
       shape, choose_num_pages(options, files.weight_bytes, shape.bytes_per_token()));
   transformer =
       std::make_unique<model::Transformer>(files, *cache, options.prefill_chunk, options.exact);
+  info.weight_bytes_per_step = transformer->weights().bytes_per_step();
+  info.layer_parameters = transformer->weights().layer_parameters();
 }
 
 const text::Tokenizer& Engine::Impl::require_tokenizer() const {

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <array>
 #include <cstring>
 #include <string>
 
@@ -170,15 +171,32 @@ class Loader {
 
 }  // namespace
 
+namespace {
+
+std::array<const LinearWeights*, 7> matrices(const LayerWeights& layer) {
+  return {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
+}
+
+}  // namespace
+
 int64_t ModelWeights::bytes_per_step() const {
   int64_t bytes = lm_head.bytes();
   for (const LayerWeights& layer : layers) {
-    for (const LinearWeights* linear :
-         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    for (const LinearWeights* linear : matrices(layer)) {
       bytes += linear->bytes();
     }
   }
   return bytes;
+}
+
+int64_t ModelWeights::layer_parameters() const {
+  int64_t count = 0;
+  for (const LayerWeights& layer : layers) {
+    for (const LinearWeights* linear : matrices(layer)) {
+      count += int64_t{linear->out_features} * linear->in_features;
+    }
+  }
+  return count;
 }
 
 ModelWeights load_weights(const io::ModelFiles& files) {

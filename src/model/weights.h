@@ -46,6 +46,8 @@ struct ModelWeights {
 
   // Bytes a decode step reads: all matrices but the embedding table's unused rows.
   [[nodiscard]] int64_t bytes_per_step() const;
+  // Values in the matrices of all layers.
+  [[nodiscard]] int64_t layer_parameters() const;
 };
 
 // Finds every tensor the configuration asks for. Throws Error(kInvalidArgument) naming a tensor
