@@ -1,6 +1,7 @@
 #include "kernels/sampling/sample.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -106,11 +107,33 @@ int32_t draw(std::vector<Candidate>& candidates, double uniform) {
   return last;  // rounding left the sum a little short of the target
 }
 
+// The highest logit's id, the lowest of equal ones; NaN counts as -inf.
+int32_t most_likely(std::span<const float> logits) {
+  constexpr size_t kLanes = 16;  // maxima side by side, which the compiler keeps in vectors
+  std::array<float, kLanes> maxima;
+  maxima.fill(-std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < logits.size(); i += kLanes) {
+    const size_t count = std::min(kLanes, logits.size() - i);
+    for (size_t lane = 0; lane < count; ++lane) {
+      const float logit = logits[i + lane];
+      maxima[lane] = logit > maxima[lane] ? logit : maxima[lane];
+    }
+  }
+  const float max = *std::max_element(maxima.begin(), maxima.end());
+  if (max == -std::numeric_limits<float>::infinity()) {
+    return 0;
+  }
+  return static_cast<int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+}
+
 }  // namespace
 
 int32_t sample(std::span<const float> logits, const SampleParams& params,
                std::span<const int32_t> previous, double uniform) {
   require(!logits.empty(), ErrorCode::kInternal, "sample: no logits");
+  if (params.temperature <= 0 && params.repetition_penalty == 1) {
+    return most_likely(logits);
+  }
   std::vector<Candidate> candidates = penalized(logits, params.repetition_penalty, previous);
   const Candidate best = *std::min_element(candidates.begin(), candidates.end(), precedes);
   if (params.temperature <= 0 || !std::isfinite(best.logit)) {

@@ -1,0 +1,120 @@
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace lychee::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using ::testing::HasSubstr;
+
+struct Result {
+  int exit_code;
+  std::string out;
+};
+
+// `lycheedecode bench …` with a cache folder of its own; `sink` says where stderr goes.
+Result run_bench(const std::string& arguments, const std::string& sink = "2>/dev/null") {
+  const std::string cache = testing::TempDir() + "lychee_bench_cache_" + std::to_string(::getpid());
+  const std::string command =
+      "XDG_CACHE_HOME=" + cache + " " LYCHEE_PROGRAM " bench " + arguments + " " + sink;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  std::string out;
+  std::array<char, 4096> buffer{};
+  while (const size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    out.append(buffer.data(), size);
+  }
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out};
+}
+
+Json run_json(const std::string& arguments) {
+  const Result result = run_bench(arguments + " --json");
+  EXPECT_EQ(result.exit_code, 0) << arguments;
+  Json json = Json::parse(result.out, nullptr, false);
+  EXPECT_TRUE(json.is_object()) << result.out;
+  EXPECT_TRUE(json.contains("version"));
+  return json;
+}
+
+constexpr const char* kFields[] = {
+    "op",           "context",       "batch",         "policy",   "weights",
+    "kv_dtype",     "bytes",         "us_median",     "us_p10",   "us_p90",
+    "gb_per_s",     "read_gb_per_s", "copy_gb_per_s", "floor_us", "time_over_floor",
+    "tokens_per_s", "kv_read"};
+
+TEST(BenchProgram, DecodeHasADenseRowBesideThePolicys) {
+  const Json json = run_json(
+      "decode --model builtin:needle --context 0,256 --batch 1,2 --repeats 2 --budget 64 --sink 4 "
+      "--recent 16 --dense-below 0");
+  ASSERT_EQ(json["rows"].size(), 8U);
+  for (const Json& row : json["rows"]) {
+    for (const char* field : kFields) {
+      EXPECT_TRUE(row.contains(field)) << field;
+    }
+    EXPECT_GT(row["us_median"], 0.0);
+    EXPECT_LE(row["us_p10"], row["us_median"]);
+    EXPECT_GE(row["us_p90"], row["us_median"]);
+  }
+  EXPECT_EQ(json["rows"][0]["policy"], "dense");
+  EXPECT_EQ(json["rows"][1]["policy"], "hybrid");
+  EXPECT_EQ(json["rows"][7]["context"], 256);
+  EXPECT_EQ(json["rows"][7]["batch"], 2);
+  EXPECT_EQ(json["rows"][6]["kv_read"], 1.0);
+  EXPECT_LT(json["rows"][7]["kv_read"], 1.0);
+  EXPECT_EQ(json["options"]["policy"], "hybrid");
+  EXPECT_EQ(json["options"]["budget"], 64);
+}
+
+TEST(BenchProgram, PrefillRowsCountTokens) {
+  const Json json = run_json("prefill --model builtin:needle --context 40,100 --repeats 1");
+  ASSERT_EQ(json["rows"].size(), 2U);
+  for (const char* field : kFields) {
+    EXPECT_TRUE(json["rows"][0].contains(field)) << field;
+  }
+  EXPECT_EQ(json["rows"][1]["op"], "prefill");
+  EXPECT_EQ(json["rows"][1]["context"], 100);
+  EXPECT_GT(json["rows"][1]["gflop_per_s"], 0.0);
+}
+
+TEST(BenchProgram, CrossoverIsKeptForLaterRuns) {
+  const std::string limits = " --model builtin:needle --max-cache-tokens 2048 --repeats 2";
+  const Json json = run_json("crossover --budget 512" + limits);
+  const int64_t dense_below = json["dense_below"];
+  EXPECT_GE(dense_below, 512);
+  EXPECT_LE(dense_below, 2048);
+  EXPECT_EQ(run_json("decode --context 0" + limits)["options"]["dense_below"], dense_below);
+}
+
+TEST(BenchProgram, TableForPeople) {
+  const Result result = run_bench("decode --model builtin:needle --context 32 --repeats 1");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.out, HasSubstr("tokens/s"));
+  EXPECT_THAT(result.out, HasSubstr("dense"));
+}
+
+TEST(BenchProgram, RefusesByName) {
+  const auto expect_refused = [](const std::string& arguments, const std::string& part) {
+    const Result result = run_bench(arguments, "2>&1");
+    EXPECT_EQ(result.exit_code, 2) << arguments;
+    EXPECT_THAT(result.out, HasSubstr(part));
+  };
+  expect_refused("attention --shape llama3-8b --context 1024", "bench attention needs the CUDA");
+  expect_refused("select --context 1024", "bench select needs the CUDA");
+  expect_refused("linear", "bench linear needs the CUDA");
+  expect_refused("decode --model builtin:needle --weights int4", "--weights int4");
+  expect_refused("decode --model builtin:needle --context 9,x", "context");
+  expect_refused("decode --model builtin:needle --batch 0", "batch");
+  expect_refused("prefill --model builtin:needle --context 0", "at least 1 token");
+  expect_refused("crossover --model builtin:needle --policy dense", "hold against dense");
+  expect_refused("decode --model builtin:needle --cache-correction 8", "cache correction");
+  expect_refused("", "subcommand");
+}
+
+}  // namespace
+}  // namespace lychee::bench
