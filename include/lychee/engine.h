@@ -41,8 +41,8 @@ struct ModelInfo {
   int64_t weight_bytes = 0;
   int64_t weight_bytes_per_step = 0;  // that a decode step reads
   int64_t layer_parameters = 0;       // in the matrices of all layers
-  std::string kv_dtype;  // effective
-  std::string device;    // effective
+  std::string kv_dtype;               // effective
+  std::string device;                 // effective
   std::string header_sha256;
   int threads = 0;
   std::vector<int32_t> eos_ids;
