@@ -28,6 +28,22 @@ DecodeAttention::DecodeAttention(const io::ModelConfig& config)
       head_dim_(config.head_dim),
       scale_(1.0F / std::sqrt(static_cast<float>(config.head_dim))) {}
 
+namespace {
+
+int64_t max_set_size(const AttentionPolicy& policy, int64_t kv_len) {
+  const Selection& selection = policy.selection();
+  const int64_t size = max_selected(selection, kv_len);
+  if (policy.policy() != Policy::kPageBound) {
+    return size;
+  }
+  // Pages with forced tokens come whole, which may take more than the budget.
+  const int64_t pages = attention::page_bound_max_selected(static_cast<int>(size), selection.sink,
+                                                           selection.recent);
+  return std::min(kv_len, std::max(size, pages));
+}
+
+}  // namespace
+
 void* DecodeAttention::scratch(int64_t bytes) {
   if (scratch_.bytes() < bytes) {
     scratch_ = Buffer(bytes);
@@ -51,7 +67,7 @@ void DecodeAttention::begin(std::span<DecodeRow> rows) {
     page_table_stride_ =
         std::max(page_table_stride_, ceil_div(kv_len, int64_t{attention::kPageSize}));
     if (!dense) {
-      set_stride_ = std::max(set_stride_, max_selected(row.policy->selection(), kv_len));
+      set_stride_ = std::max(set_stride_, max_set_size(*row.policy, kv_len));
       scores_stride_ = std::max(scores_stride_, kv_len);
     }
   }
