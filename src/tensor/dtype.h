@@ -23,14 +23,43 @@ struct bf16 {
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
-// Storage-only IEEE half. The bits of `_Float16`, which g++ 12 and clang 16 both have on x86 and
-// Arm.
+// Storage-only IEEE half, converted in integer arithmetic: g++ 12 has no half type that both x86
+// and Arm know. Kernels convert in SIMD.
 struct f16 {
   uint16_t bits = 0;
 
   f16() = default;
-  explicit f16(float value) : bits(std::bit_cast<uint16_t>(static_cast<_Float16>(value))) {}
-  explicit operator float() const { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+  explicit f16(float value) {
+    const uint32_t word = std::bit_cast<uint32_t>(value);
+    const uint32_t sign = (word >> 16) & 0x8000;
+    const uint32_t magnitude = word & 0x7fffffff;
+    uint32_t half = 0;
+    if (magnitude > 0x7f800000) {
+      half = 0x7e00;  // NaN
+    } else if (magnitude >= 0x47800000) {
+      half = 0x7c00;  // 65536 and above, infinity included
+    } else if (magnitude >= 0x38800000) {
+      // Normal: re-bias the exponent by 15 - 127; rounding may carry into it, and into infinity.
+      half = (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+    } else {
+      // Denormal: adding 0.5 puts the bits that remain at the bottom, rounded to nearest even.
+      const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+      half = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(0.5F);
+    }
+    bits = static_cast<uint16_t>(sign | half);
+  }
+  explicit operator float() const {
+    const uint32_t sign = uint32_t{bits & 0x8000U} << 16;
+    const uint32_t magnitude = bits & 0x7fffU;
+    if (magnitude >= 0x7c00) {  // infinity, NaN
+      return std::bit_cast<float>(sign | 0x7f800000 | (magnitude << 13));
+    }
+    if (magnitude >= 0x400) {
+      return std::bit_cast<float>(sign | ((magnitude << 13) + 0x38000000));
+    }
+    const float denormal = static_cast<float>(magnitude) * 0x1p-24F;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(denormal));
+  }
 };
 
 // Element types of tensors. The quantised ones are GGUF's block formats, stored along a row.

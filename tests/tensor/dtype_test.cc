@@ -29,7 +29,17 @@ TEST(DType, F16RoundTrips) {
     half.bits = static_cast<uint16_t>(bits);
     EXPECT_EQ(f16(static_cast<float>(half)).bits, bits);
   }
-  EXPECT_EQ(f16(65520.0F).bits, 0x7c00);  // beyond the largest half rounds to infinity
+  EXPECT_EQ(f16(65519.0F).bits, 0x7bff);
+  EXPECT_EQ(f16(65520.0F).bits, 0x7c00);  // halfway beyond the largest half: to infinity
+  EXPECT_EQ(f16(-1e30F).bits, 0xfc00);
+  EXPECT_EQ(f16(0x1p-25F).bits, 0);  // halfway to the least denormal: to even
+  EXPECT_EQ(f16(0x1.000002p-25F).bits, 1);
+  EXPECT_EQ(f16(1.0F + 0x1p-11F).bits, 0x3c00);  // halfway: to even
+  EXPECT_EQ(f16(1.0F + 0x3p-11F).bits, 0x3c02);
+  EXPECT_EQ(f16(-0.0F).bits, 0x8000);
+  EXPECT_TRUE(std::isnan(static_cast<float>(f16(std::nanf("")))));
+  EXPECT_EQ(static_cast<float>(f16(-std::numeric_limits<float>::infinity())),
+            -std::numeric_limits<float>::infinity());
 }
 
 TEST(DType, BytesOfBlocks) {
