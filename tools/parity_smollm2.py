@@ -34,7 +34,7 @@ def call(program, command, ids, *flags):
 
 def check_greedy(args, sample, number):
     golden, prompt = sample["token_ids"], sample["prompt_ids"]
-    out = call(args.program, "run", prompt, "--model", args.model, "--exact", "--kv-dtype", "f32", "--policy", "dense",
+    out = call(args.program, "run", prompt, "--model", args.model, "--threads", args.threads, "--exact", "--kv-dtype", "f32", "--policy", "dense",
                "--temperature", 0, "--max-tokens", len(golden))
     ids = out["token_ids"]
     same = next((i for i, (a, b) in enumerate(zip(ids, golden)) if a != b), min(len(ids), len(golden)))
@@ -45,8 +45,8 @@ def check_greedy(args, sample, number):
 
 def score(args, sample, top, *flags):
     prompt, golden = sample["prompt_ids"], sample["token_ids"]
-    return call(args.program, "score", prompt + golden, "--model", args.model, "--policy", "dense", "--decode-from",
-                len(prompt), "--top-logprobs", top, *flags)
+    return call(args.program, "score", prompt + golden, "--model", args.model, "--threads", args.threads, "--policy",
+                "dense", "--decode-from", len(prompt), "--top-logprobs", top, *flags)
 
 
 def check_log_probs(args, sample, number, exact):
@@ -88,6 +88,7 @@ def main():
     parser.add_argument("--model", default="smollm2", help="name, or the GGUF file")
     parser.add_argument("--golden", type=pathlib.Path, default=ROOT / "tests/data/smollm2_greedy.json")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of log-probabilities in exact arithmetic")
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     args = parser.parse_args()
     good, kls = True, []
     for number, sample in enumerate(json.loads(args.golden.read_text())["samples"], 1):

@@ -130,19 +130,21 @@ TEST_P(SequenceTest, ForkIsFreshPrefill) {
 // A correction overwrites K and V of tokens that a fork shares, here in two pages.
 TEST_P(SequenceTest, CorrectionOfAForkIsItsOwn) {
   GenerationOptions chosen = options(Policy::kHybrid);
-  chosen.cache_correction = 4;
+  chosen.cache_correction = 8;
   const std::vector<int32_t> tokens = subject_.tokens(136, 3);
   const std::vector<int32_t> others = subject_.tokens(8, 4);
   const LogProbs alone = run(engine_, chosen, tokens, 126);
   Sequence parent = prefilled(chosen, std::span(tokens).first(126));
   LogProbs rows = decode_all(engine_, parent, std::span(tokens).subspan(126, 3));
-  Sequence child = engine_.fork(parent);
+  GenerationOptions sooner = chosen;
+  sooner.cache_correction = 4;
+  Sequence child = engine_.fork(parent, sooner);
   EXPECT_EQ(decode_all(engine_, child, others).size(), others.size());
   EXPECT_EQ(child.stats().corrections, 2);
   for (auto& row : decode_all(engine_, parent, std::span(tokens).subspan(129))) {
     rows.push_back(row);
   }
-  EXPECT_EQ(parent.stats().corrections, 2);
+  EXPECT_EQ(parent.stats().corrections, 1);
   EXPECT_EQ(worst_difference(rows, alone), 0);
 }
 
@@ -243,17 +245,18 @@ TEST_P(SequenceTest, TruncatedIsNeverFed) {
   const std::vector<int32_t> tokens = subject_.tokens(190, 6);
   const std::vector<int32_t> others = subject_.tokens(60, 9);
   for (const Policy policy : kPolicies) {
-    // Long enough for what was dropped to leave the recent tokens, and have room in the budget.
+    // The next token completes a bound page. Long enough for what was dropped to leave the recent
+    // tokens, and have room in the budget.
     GenerationOptions chosen = options(policy);
     chosen.selection.budget = 96;
-    const LogProbs fresh = run(engine_, chosen, tokens, 140);
-    Sequence sequence = prefilled(chosen, std::span(tokens).first(140));
+    const LogProbs fresh = run(engine_, chosen, tokens, 143);
+    Sequence sequence = prefilled(chosen, std::span(tokens).first(143));
     EXPECT_EQ(decode_all(engine_, sequence, others).size(), others.size());
-    engine_.truncate(sequence, 140);
-    EXPECT_EQ(sequence.length(), 140);
+    engine_.truncate(sequence, 143);
+    EXPECT_EQ(sequence.length(), 143);
     EXPECT_TRUE(sequence.logits().empty());
     EXPECT_EQ(
-        worst_difference(decode_all(engine_, sequence, std::span(tokens).subspan(140)), fresh), 0)
+        worst_difference(decode_all(engine_, sequence, std::span(tokens).subspan(143)), fresh), 0)
         << policy_name(policy);
   }
 }
