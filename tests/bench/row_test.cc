@@ -117,7 +117,7 @@ TEST(MemoryRuler, RatesAreAboveZeroAtEverySize) {
 }
 
 TEST(Stream, ReadsAndCopiesEveryByte) {
-  constexpr int64_t kBlocks = 7;
+  constexpr int64_t kBlocks = 64 + 8 + 3;  // a whole span, whole groups of pages, single ones
   const int64_t bytes = kBlocks * cpu::kStreamBlock;
   Buffer from(bytes);
   Buffer to(bytes);
