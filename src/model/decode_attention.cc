@@ -37,8 +37,8 @@ int64_t max_set_size(const AttentionPolicy& policy, int64_t kv_len) {
     return size;
   }
   // Pages with forced tokens come whole, which may take more than the budget.
-  const int64_t pages = attention::page_bound_max_selected(static_cast<int>(size), selection.sink,
-                                                           selection.recent);
+  const int64_t pages =
+      attention::page_bound_max_selected(static_cast<int>(size), selection.sink, selection.recent);
   return std::min(kv_len, std::max(size, pages));
 }
 
