@@ -128,6 +128,7 @@ class Engine {
   bool prefill(Sequence& sequence, std::span<const int32_t> token_ids,
                const ProgressCallback& progress = {}, const LogitsCallback& logits = {});
   // Feeds one generated token to each sequence, each under its own policy, in one batch.
+  // Throws as prefill does; all sequences are unchanged then.
   void decode(std::span<Sequence* const> sequences, std::span<const int32_t> token_ids);
   void decode(Sequence& sequence, int32_t token_id);
   // Drops the tokens at and after `length`, as if they had not been fed. logits() is empty then.

@@ -67,7 +67,7 @@ struct GenerationOptions {
 
 enum class FinishReason : uint8_t {
   kStop,      // an end token or a stop string
-  kLength,    // max_tokens, or the model's context
+  kLength,    // max_tokens, or the end of the model's context or of the KV cache
   kCanceled,  // the callback said so
 };
 

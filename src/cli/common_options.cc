@@ -1,19 +1,23 @@
 #include "cli/common_options.h"
 
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "cli/number_checks.h"
 
 namespace lychee::cli {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_flag("--json", options.json,
                    "Print one JSON object on stdout and nothing else there");
-  command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+  command.add_option("--seed", options.seed, "Seed of everything random")
+      ->check(seed_number())
+      ->capture_default_str();
   command.add_option("--threads", options.threads, "Compute threads; 0: all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->capture_default_str();
   command.add_option("--device", options.device, "cpu, cuda or auto")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
@@ -56,54 +60,64 @@ void add_decoding_options(CLI::App& command, DecodingOptions& options) {
       ->check(CLI::IsMember({"topk", "block", "ratio", "mass", "threshold"}))
       ->group(group);
   command.add_option("--budget", options.budget, "Tokens a sparse head reads (default 4096)")
+      ->check(whole_number(0))
       ->group(group);
   command.add_option("--select-ratio", options.ratio, "Share of the tokens, for ratio")
+      ->check(number_between(0, 1))
       ->group(group);
-  command.add_option("--select-mass", options.mass, "Softmax mass, for mass")->group(group);
+  command.add_option("--select-mass", options.mass, "Softmax mass, for mass")
+      ->check(number_between(0, 1))
+      ->group(group);
   command.add_option("--select-threshold", options.threshold, "Softmax probability, for threshold")
+      ->check(number_between(0, 1))
       ->group(group);
   command.add_option("--sink", options.sink, "First positions always read (default 128)")
+      ->check(whole_number(0))
       ->group(group);
   command.add_option("--recent", options.recent, "Last positions always read (default 256)")
+      ->check(whole_number(1))
       ->group(group);
   command
       .add_option("--dense-below", options.dense_below,
                   "Steps over at most this many tokens run dense")
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
   command
       .add_option("--cache-correction", options.cache_correction,
                   "A dense pass over every C generated tokens; 0: off")
+      ->check(whole_number())
       ->group(group);
   command.add_option("--layers", options.layers, "Selecting layers of policy layer-shared: a,b")
       ->delimiter(',')
+      ->check(whole_number())
       ->group(group);
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   const std::string group = "Sampling";
   command.add_option("--temperature", options.temperature, "0: greedy")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_at_least(0))
       ->capture_default_str()
       ->group(group);
   command.add_option("--top-k", options.top_k, "Keep the k most likely tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number())
       ->capture_default_str()
       ->group(group);
   command.add_option("--top-p", options.top_p, "Keep the most likely tokens up to this mass")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str()
       ->group(group);
   command.add_option("--min-p", options.min_p, "Drop tokens below this share of the likeliest one")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str()
       ->group(group);
   command.add_option("--repeat-penalty", options.repeat_penalty, "Above 1: tokens seen lose")
-      ->check(CLI::PositiveNumber)
+      ->check(number_above(0))
       ->capture_default_str()
       ->group(group);
   command.add_option("--stop", options.stop, "Stop at this text (repeatable)")->group(group);
   command.add_option("--max-tokens", options.max_tokens, "Most tokens to generate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str()
       ->group(group);
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on after the model's end token")

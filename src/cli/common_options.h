@@ -39,6 +39,10 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // The engine's options, with catalogue names and hf: resolved to files in the cache folder.
 [[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common);
 
+// Throws Error(kInvalidArgument) for more tokens than the model's context, or the cache that
+// --max-cache-tokens asked for, can hold. What memory cannot hold is the engine's to report.
+void check_length(const Engine& engine, const ModelOptions& model, int64_t num_tokens);
+
 // Decoding options as given; what was left out comes from the plan, then from the defaults.
 struct DecodingOptions {
   std::optional<std::string> policy;

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
@@ -111,7 +112,7 @@ nlohmann::ordered_json describe_plan(const HeadPlan& plan) {
 
 void print_model(const nlohmann::ordered_json& model) {
   std::cout << fmt::format("{}: {}, {} layers, {} query heads over {} KV heads of {}\n",
-                           model["name"].get<std::string>(),
+                           printable(model["name"].get<std::string>()),
                            model["architecture"].get<std::string>(), model["layers"].get<int>(),
                            model["q_heads"].get<int>(), model["kv_heads"].get<int>(),
                            model["head_dim"].get<int>());
@@ -135,7 +136,7 @@ void print_model(const nlohmann::ordered_json& model) {
 
 void print_plan(const HeadPlan& plan) {
   std::cout << fmt::format("head plan {}: {} of {} KV heads retrieve (# retrieval, . sparse)\n",
-                           plan.name, plan.num_retrieval(),
+                           printable(plan.name), plan.num_retrieval(),
                            plan.num_layers() * plan.num_kv_heads());
   for (int layer = 0; layer < plan.num_layers(); ++layer) {
     std::cout << fmt::format("  {:>3} ", layer);
@@ -158,12 +159,14 @@ ModelInfo plan_target(const io::ModelFiles& files) {
 void inspect(const InspectOptions& options) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   std::shared_ptr<const HeadPlan> plan;
+  nlohmann::ordered_json header_sha256;  // null without a model
   if (!options.model.empty()) {
     const io::ModelFiles files = io::open_model(resolve_model(options.model).string());
     json = describe_model(files);
-    if (!options.heads.empty()) {
-      plan = resolve_head_plan(options.heads, options.model, plan_target(files));
-    }
+    header_sha256 = files.header_sha256;
+    plan = resolve_head_plan(
+        options.heads.empty() ? std::nullopt : std::optional<std::string>(options.heads),
+        options.model, plan_target(files));
   } else {
     plan = std::make_shared<HeadPlan>(io::read_head_plan_folder(options.heads).plan);
   }
@@ -171,7 +174,9 @@ void inspect(const InspectOptions& options) {
     json.update(describe_plan(*plan));
   }
   if (options.common.json) {
-    json["options"] = {{"model", options.model}, {"heads", options.heads}};
+    json["options"] = {{"model", options.model},
+                       {"heads", plan ? nlohmann::ordered_json(plan->name) : nullptr},
+                       {"model_sha256", header_sha256}};
     print_json(std::move(json));
     return;
   }

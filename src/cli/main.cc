@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <exception>
-#include <iostream>
+#include <new>
+#include <string>
 
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -8,6 +9,16 @@
 #include "lychee/version.h"
 
 namespace {
+
+// The command whose arguments were read, as typed: "lycheedecode tokenize encode".
+std::string command_path(const CLI::App& app) {
+  std::string path = app.get_name();
+  for (const CLI::App* command = &app; !command->get_subcommands().empty();) {
+    command = command->get_subcommands().front();
+    path += " " + command->get_name();
+  }
+  return path;
+}
 
 int run_program(int argc, char** argv) {
   CLI::App app{
@@ -37,10 +48,15 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const bool asked_for = error.get_exit_code() == 0;  // --help, --version
-    app.exit(error);
-    return asked_for ? 0 : 2;
+    if (error.get_exit_code() == 0) {  // --help, --version
+      app.exit(error);
+    } else {
+      lychee::cli::print_error(std::string(error.what()) + "; see '" + command_path(app) +
+                               " --help'");
+      return 2;
+    }
   }
+  lychee::cli::finish_stdout();
   return 0;
 }
 
@@ -50,12 +66,12 @@ int main(int argc, char** argv) {
   try {
     return run_program(argc, argv);
   } catch (const lychee::Error& error) {
-    std::cerr << "error: " << error.what() << '\n';
+    lychee::cli::print_error(error.what());
     return lychee::cli::exit_code(error.code());
   } catch (const std::bad_alloc&) {
-    std::cerr << "error: out of memory\n";
+    lychee::cli::print_error("out of memory");
   } catch (const std::exception& error) {
-    std::cerr << "error: internal: " << error.what() << '\n';
+    lychee::cli::print_error(std::string("internal: ") + error.what());
   }
   return 1;
 }

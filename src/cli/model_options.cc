@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "cli/common_options.h"
+#include "cli/number_checks.h"
 #include "cli/output.h"
 #include "io/fetch.h"
 
@@ -22,10 +23,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--max-cache-tokens", options.max_cache_tokens,
                   "KV cache capacity; default: what memory allows")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
   command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per pass")
-      ->check(CLI::Range(1, 65536))
+      ->check(whole_number(1, 65536))
       ->capture_default_str()
       ->group(group);
 }
@@ -62,6 +63,16 @@ EngineOptions engine_options(const ModelOptions& model, const CommonOptions& com
   options.max_cache_tokens = model.max_cache_tokens;
   options.prefill_chunk = model.prefill_chunk;
   return options;
+}
+
+void check_length(const Engine& engine, const ModelOptions& model, int64_t num_tokens) {
+  const int64_t context = engine.model().context_length;
+  require(num_tokens <= context, ErrorCode::kInvalidArgument, "the prompt of ", num_tokens,
+          " tokens is longer than the model's context of ", context, "; shorten it");
+  require(model.max_cache_tokens == 0 || num_tokens <= engine.cache_capacity(),
+          ErrorCode::kInvalidArgument, "the prompt of ", num_tokens,
+          " tokens is longer than the KV cache of ", engine.cache_capacity(),
+          " tokens; raise --max-cache-tokens or shorten it");
 }
 
 }  // namespace lychee::cli

@@ -4,11 +4,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
-#include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <limits>
 
 #include "base/check.h"
@@ -27,6 +28,60 @@ void print_json(nlohmann::ordered_json json) {
 
 void print_note(const std::string& line) {
   std::cerr << line << '\n';
+}
+
+namespace {
+
+// Bytes of the UTF-8 character that `text` begins with; 0 when there is none. Overlong forms and
+// surrogates show as they are: no terminal acts on them.
+size_t character_size(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const size_t size = byte(0) < 0x80             ? 1
+                      : (byte(0) & 0xe0) == 0xc0 ? 2
+                      : (byte(0) & 0xf0) == 0xe0 ? 3
+                      : (byte(0) & 0xf8) == 0xf0 ? 4
+                                                 : 0;
+  for (size_t i = 1; i < size; ++i) {
+    if (i >= text.size() || (byte(i) & 0xc0) != 0x80) {
+      return 0;
+    }
+  }
+  return size;
+}
+
+bool is_control(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  const bool c1 = first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+  return first < 0x20 || first == 0x7f || c1;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const size_t size = character_size(text);
+    const std::string_view character = text.substr(0, std::max<size_t>(size, 1));
+    if (size > 0 && !is_control(character)) {
+      result += character;
+    } else {
+      for (const char c : character) {
+        result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      }
+    }
+    text.remove_prefix(character.size());
+  }
+  return result;
+}
+
+void print_error(std::string_view message) {
+  std::cerr << "error: " << printable(message) << '\n';
+}
+
+void finish_stdout() {
+  std::cout.flush();
+  require(std::cout.good() && std::fflush(stdout) == 0, ErrorCode::kIo,
+          "cannot write to the standard output");
 }
 
 bool stderr_is_terminal() {
@@ -73,23 +128,49 @@ void ProgressBar::update(int64_t done, int64_t total) {
             << std::flush;
 }
 
-std::string read_text_file(const std::string& path) {
-  if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), {}};
-  }
-  std::ifstream file(path, std::ios::binary);
-  require(file.good(), ErrorCode::kInvalidArgument, "cannot read ", path);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  // A folder opens, and fails on reading only.
-  require(!file.bad(), ErrorCode::kInvalidArgument, "cannot read ", path);
+namespace {
+
+// Large enough for any sane message list, small enough for recursive readers.
+constexpr int kMaxJsonDepth = 64;
+
+std::string read_stream(std::istream& stream, const std::string& path) {
+  std::string text;
+  std::array<char, 65536> buffer{};
+  do {
+    stream.read(buffer.data(), buffer.size());
+    text.append(buffer.data(), static_cast<size_t>(stream.gcount()));
+  } while (stream);
+  require(!stream.bad(), ErrorCode::kInvalidArgument, "cannot read ", path, ": ",
+          std::strerror(errno));
   return text;
 }
 
+}  // namespace
+
+std::string read_text_file(const std::string& path) {
+  if (path == "-") {
+    return read_stream(std::cin, "the standard input");
+  }
+  std::error_code error;
+  require(!std::filesystem::is_directory(path, error), ErrorCode::kInvalidArgument, path,
+          " is a folder; give a file");
+  std::ifstream file(path, std::ios::binary);
+  require(file.good(), ErrorCode::kInvalidArgument, "cannot read ", path, ": ",
+          std::strerror(errno));
+  return read_stream(file, path);
+}
+
 nlohmann::ordered_json parse_json(const std::string& text, const std::string& what) {
+  using Json = nlohmann::ordered_json;
+  const auto check_depth = [&](int depth, Json::parse_event_t, Json&) {
+    require(depth <= kMaxJsonDepth, ErrorCode::kInvalidArgument, what, ": nested more than ",
+            kMaxJsonDepth, " deep");
+    return true;
+  };
   try {
-    return nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    fail(ErrorCode::kInvalidArgument, what, ": ", error.what());
+    return Json::parse(text, check_depth);
+  } catch (const Json::exception& error) {
+    fail(ErrorCode::kInvalidArgument, what, " is not valid JSON: ", error.what());
   }
 }
 
@@ -102,11 +183,15 @@ int32_t checked_id(int64_t value, const std::string& path) {
 }
 
 std::vector<int32_t> ids_from_json(const std::string& text, const std::string& path) {
-  const nlohmann::ordered_json json = parse_json(text, path);
+  using Json = nlohmann::ordered_json;
+  const Json json = parse_json(text, path);
   std::vector<int32_t> ids;
   for (const auto& item : json) {
-    require(item.is_number_integer(), ErrorCode::kInvalidArgument, path,
-            ": token ids must be integers, found ", item.dump().substr(0, 40));
+    const bool fits = item.is_number_unsigned()
+                          ? item.get<uint64_t>() <= std::numeric_limits<int32_t>::max()
+                          : item.is_number_integer();
+    require(fits, ErrorCode::kInvalidArgument, path, ": entry ", ids.size(), " is no token id: ",
+            item.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40));
     ids.push_back(checked_id(item.get<int64_t>(), path));
   }
   return ids;

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "lychee/error.h"
 
@@ -16,6 +18,13 @@ namespace lychee::cli {
 void print_json(nlohmann::ordered_json json);
 // A line on stderr.
 void print_note(const std::string& line);
+// `text` as one line that cannot steer a terminal: control characters and bytes that are no UTF-8
+// become \xNN. For names that come out of files.
+[[nodiscard]] std::string printable(std::string_view text);
+// "error: " and the message on stderr, as one printable line.
+void print_error(std::string_view message);
+// Throws Error(kIo) when stdout did not take everything.
+void finish_stdout();
 
 [[nodiscard]] bool stderr_is_terminal();
 [[nodiscard]] std::string format_bytes(double bytes);
@@ -41,7 +50,7 @@ class ProgressBar {
 [[nodiscard]] std::string read_text_file(const std::string& path);
 // A JSON array of integers, or integers separated by white space. Throws Error(kInvalidArgument).
 [[nodiscard]] std::vector<int32_t> read_token_ids(const std::string& path);
-// Parses JSON; throws Error(kInvalidArgument) naming `what` and the place.
+// Parses JSON nested at most 64 deep; throws Error(kInvalidArgument) naming `what` and the place.
 [[nodiscard]] nlohmann::ordered_json parse_json(const std::string& text, const std::string& what);
 
 }  // namespace lychee::cli

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
@@ -47,6 +48,9 @@ std::vector<int32_t> prompt_ids(const RunOptions& options, const Engine& engine)
     return read_token_ids(options.token_ids_file);
   }
   const std::string text = joined_prompt(options);
+  // A leading token that the tokenizer adds is no prompt.
+  require(!text.empty(), ErrorCode::kInvalidArgument,
+          "the prompt is empty; give --prompt, --prompt-file or --token-ids");
   if (!options.use_template) {
     return engine.encode(text);
   }
@@ -89,6 +93,9 @@ void print_comparison(const GenerationResult& hybrid, const GenerationResult& de
   };
   row("dense", dense);
   row(policy, hybrid);
+  if (dense.decode_tokens_per_s <= 0) {
+    return;  // fewer than two tokens: no rate
+  }
   print_note(fmt::format("{} decodes {:.2f} times as fast as dense here", policy,
                          hybrid.decode_tokens_per_s / dense.decode_tokens_per_s));
 }
@@ -100,25 +107,31 @@ class RunSession {
     generation_ = generation_options(options.decoding, options.model.model, engine_.model(),
                                      stored_crossover(engine_.model()));
     apply_sampling_options(options.sampling, options.common, generation_);
-    if (generation_.policy == Policy::kDense && !options.decoding.policy) {
-      print_note("no head plan for this model: decoding dense (give one with --heads)");
-    }
   }
 
-  void chat() { run_chat_loop(engine_, generation_, options_.system); }
+  void chat() {
+    note_missing_plan();
+    run_chat_loop(engine_, generation_, options_.system);
+  }
 
   void answer() {
     const InterruptGuard interrupt;
     const std::vector<int32_t> ids = prompt_ids(options_, engine_);
     require(!ids.empty(), ErrorCode::kInvalidArgument,
-            "the prompt is empty; give --prompt, --prompt-file or --token-ids");
+            "the prompt has no tokens; give --prompt, --prompt-file or --token-ids");
+    check_length(engine_, options_.model, std::ssize(ids));
+    note_missing_plan();
     const Clock::time_point start = Clock::now();
     Sequence sequence = engine_.create_sequence(generation_);
     if (!prefill(sequence, ids, interrupt)) {
       fail(ErrorCode::kInvalidArgument, "interrupted while reading the prompt");
     }
     const double prefill_s = std::chrono::duration<double>(Clock::now() - start).count();
-    Sequence past = engine_.fork(sequence);
+    // Shared pages are copied before they are written: no fork unless it is needed.
+    std::optional<Sequence> past;
+    if (options_.compare_dense) {
+      past = engine_.fork(sequence);
+    }
     GenerationResult result = engine_.generate(sequence, [&](std::string_view text) {
       if (!options_.common.json) {
         std::cout << text << std::flush;
@@ -128,9 +141,20 @@ class RunSession {
     result.ttft_s += prefill_s;
     result.prefill_tokens_per_s = static_cast<double>(ids.size()) / prefill_s;
     report(result, past);
+    if (result.finish_reason == FinishReason::kLength &&
+        std::ssize(result.token_ids) < generation_.max_tokens) {
+      print_note(fmt::format("stopped at {} tokens: the model's context or the KV cache is full",
+                             sequence.length()));
+    }
   }
 
  private:
+  void note_missing_plan() const {
+    if (generation_.policy == Policy::kDense && !options_.decoding.policy) {
+      print_note("no head plan for this model: decoding dense (give one with --heads)");
+    }
+  }
+
   bool prefill(Sequence& sequence, std::span<const int32_t> ids, const InterruptGuard& interrupt) {
     ProgressBar bar("reading the prompt");
     return engine_.prefill(sequence, ids, [&](int64_t done, int64_t total) {
@@ -149,7 +173,7 @@ class RunSession {
     return engine_.generate(sequence);
   }
 
-  void report(const GenerationResult& result, const Sequence& past) {
+  void report(const GenerationResult& result, const std::optional<Sequence>& past) {
     if (!options_.common.json) {
       if (!engine_.model().has_tokenizer) {
         for (const int32_t id : result.token_ids) {
@@ -158,14 +182,14 @@ class RunSession {
       }
       std::cout << '\n';
       print_summary(result);
-      if (options_.compare_dense) {
-        print_comparison(result, run_dense(past), policy_name(generation_.policy));
+      if (past) {
+        print_comparison(result, run_dense(*past), policy_name(generation_.policy));
       }
       return;
     }
     nlohmann::ordered_json json = to_json(result);
-    if (options_.compare_dense) {
-      json["dense"] = to_json(run_dense(past));
+    if (past) {
+      json["dense"] = to_json(run_dense(*past));
     }
     json["peak_bytes"] = peak_memory_bytes();
     json["options"] = describe_options(generation_, engine_, options_.model, options_.common);
@@ -196,12 +220,17 @@ void add_run_command(CLI::App& app) {
   command->add_flag("--template", options->use_template,
                     "Send the prompt as a user message through the model's chat template");
   command->add_option("--system", options->system, "System message, with --template or --chat");
-  command->add_flag("--chat", options->chat, "Talk: every line is a message, the cache is kept");
+  auto* chat = command->add_flag("--chat", options->chat,
+                                 "Talk: every line is a message, the cache is kept");
   command->add_flag("--compare-dense", options->compare_dense,
                     "Answer again with dense attention and print both");
   add_decoding_options(*command, options->decoding);
   add_sampling_options(*command, options->sampling);
   add_common_options(*command, options->common);
+  for (const char* single :
+       {"--json", "--prompt", "--prompt-file", "--token-ids", "--template", "--compare-dense"}) {
+    chat->excludes(command->get_option(single));
+  }
   command->callback([options] {
     apply_common_options(options->common);
     require(options->token_ids_file.empty() ||

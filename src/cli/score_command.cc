@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -8,7 +9,7 @@
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
-#include "cli/interrupt.h"
+#include "cli/number_checks.h"
 #include "cli/output.h"
 
 namespace lychee::cli {
@@ -92,6 +93,7 @@ class Scorer {
     decode_from_ = options.decode_from.value_or(size);
     require(decode_from_ >= 0 && decode_from_ <= size, ErrorCode::kInvalidArgument,
             "--decode-from ", decode_from_, " must be between 0 and the text's ", size, " tokens");
+    check_length(engine_, options.model, std::max(decode_from_, size - 1));
     const nlohmann::ordered_json nulls(ids_.size(), nullptr);
     log_probs_ = top_log_probs_ = kl_ = agree_ = nulls;
   }
@@ -224,10 +226,12 @@ void add_score_command(CLI::App& app) {
   auto* ids = command->add_option("--token-ids", options->token_ids_file,
                                   "Token ids: a JSON array, or separated by white space");
   text->excludes(ids);
-  command->add_option("--decode-from", options->decode_from,
-                      "First token fed by a decode step (default: all prefilled)");
+  command
+      ->add_option("--decode-from", options->decode_from,
+                   "First token fed by a decode step (default: all prefilled)")
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
   command->add_option("--top-logprobs", options->top_logprobs, "Likeliest ids per position")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number());
   command->add_flag("--compare-dense", options->compare_dense,
                     "KL divergence and agreement with dense decoding");
   add_decoding_options(*command, options->decoding);

@@ -1,6 +1,9 @@
 #include "lychee/engine.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -50,7 +53,26 @@ std::vector<int32_t> Engine::encode_chat(
   return impl_->require_tokenizer().encode(render_chat(messages), false);
 }
 
+namespace {
+
+void check_sampling(const GenerationOptions& options) {
+  const auto check = [](bool ok, std::string_view name, auto value, std::string_view wanted) {
+    require(ok, ErrorCode::kInvalidArgument, name, " ", value, " must be ", wanted);
+  };
+  check(options.temperature >= 0 && std::isfinite(options.temperature), "temperature",
+        options.temperature, "finite and at least 0");
+  check(options.top_k >= 0, "top_k", options.top_k, "at least 0");
+  check(options.top_p >= 0 && options.top_p <= 1, "top_p", options.top_p, "between 0 and 1");
+  check(options.min_p >= 0 && options.min_p <= 1, "min_p", options.min_p, "between 0 and 1");
+  check(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
+        "repetition_penalty", options.repetition_penalty, "finite and above 0");
+  check(options.max_tokens >= 0, "max_tokens", options.max_tokens, "at least 0");
+}
+
+}  // namespace
+
 Sequence Engine::create_sequence(const GenerationOptions& options) {
+  check_sampling(options);
   return Sequence(std::make_unique<Sequence::Impl>(
       *impl_->cache, options,
       model::AttentionPolicy(options, impl_->info.num_layers, impl_->info.num_kv_heads)));
@@ -110,6 +132,11 @@ void Engine::decode(std::span<Sequence* const> sequences, std::span<const int32_
   require(sequences.size() == token_ids.size(), ErrorCode::kInvalidArgument, "decode of ",
           sequences.size(), " sequences got ", token_ids.size(), " tokens");
   impl_->check_tokens(token_ids);
+  // All of the room, or none: sequences are unchanged when it is not to be had.
+  for (const Sequence* sequence : sequences) {
+    const int64_t end = sequence->length() + 1;
+    impl_->make_room(*sequence->impl_, end - sequence->impl_->tokens_written_next(), end);
+  }
   std::vector<Sequence::Impl*> batch;
   std::vector<int32_t> ids;
   const auto flush = [&] {
@@ -121,13 +148,10 @@ void Engine::decode(std::span<Sequence* const> sequences, std::span<const int32_
   };
   for (size_t i = 0; i < sequences.size(); ++i) {
     Sequence::Impl& sequence = *sequences[i]->impl_;
-    const int period = sequence.options.cache_correction;
-    if (period > 0 && std::ssize(sequence.uncorrected) + 1 >= period) {
+    if (sequence.correction_is_due()) {
       impl_->correct(sequence, token_ids[i]);
       continue;
     }
-    const int64_t position = sequences[i]->length();
-    impl_->make_room(sequence, position, position + 1);
     batch.push_back(&sequence);
     ids.push_back(token_ids[i]);
     if (std::ssize(batch) == linear::kMaxDecodeRows) {

@@ -1,6 +1,7 @@
 #include "engine/engine_impl.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -28,20 +29,43 @@ DType choose_kv_dtype(KvDtype wanted, DType weights) {
   return weights == DType::kF32 || weights == DType::kBF16 ? weights : DType::kF16;
 }
 
+// Positions and page ids are 32-bit numbers.
+constexpr int64_t kMaxCacheTokens = std::numeric_limits<int32_t>::max();
+// Beyond what machines have; libgomp crashes when the system refuses it a thread.
+constexpr int kMaxThreads = 1024;
+
+void check_options(const EngineOptions& options) {
+  require(options.device != Device::kCuda, ErrorCode::kUnsupported,
+          "device cuda: this build has no CUDA support");
+  require(options.prefill_chunk >= 1, ErrorCode::kInvalidArgument, "prefill chunk ",
+          options.prefill_chunk, " must be at least 1");
+  require(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
+          "threads ", options.threads, " must be between 0 (all cores) and ", kMaxThreads);
+  require(options.max_cache_tokens >= 0 && options.max_cache_tokens <= kMaxCacheTokens,
+          ErrorCode::kInvalidArgument, "a KV cache of ", options.max_cache_tokens,
+          " tokens must be between 0 (what memory allows) and ", kMaxCacheTokens);
+}
+
+// Checked before anything is opened.
+const EngineOptions& checked(const EngineOptions& options) {
+  check_options(options);
+  return options;
+}
+
 // Pages for the wanted number of tokens, or for what memory is left beside the weights. Address
 // space alone is taken now; memory follows as pages fill.
 int64_t choose_num_pages(const EngineOptions& options, int64_t weight_bytes,
                          int64_t bytes_per_token) {
-  int64_t tokens = options.max_cache_tokens;
-  if (tokens == 0) {
-    constexpr int64_t kReserve = 512 << 20;  // activations, scratch, the system
-    tokens = (available_memory_bytes() - weight_bytes - kReserve) / bytes_per_token;
+  if (options.max_cache_tokens > 0) {
+    return ceil_div(options.max_cache_tokens, int64_t{kPageSize});
   }
+  constexpr int64_t kReserve = 512 << 20;  // activations, scratch, the system
+  const int64_t tokens = (available_memory_bytes() - weight_bytes - kReserve) / bytes_per_token;
   require(tokens >= kPageSize, ErrorCode::kOutOfMemory,
           "no memory for a KV cache: ", available_memory_bytes() >> 20,
           " MiB are available, the weights take ", weight_bytes >> 20, " MiB and a token ",
           bytes_per_token, " bytes");
-  return ceil_div(tokens, int64_t{kPageSize});
+  return ceil_div(std::min(tokens, kMaxCacheTokens), int64_t{kPageSize});
 }
 
 ModelInfo describe(const io::ModelFiles& files) {
@@ -67,15 +91,9 @@ ModelInfo describe(const io::ModelFiles& files) {
 }  // namespace
 
 Engine::Impl::Impl(const EngineOptions& options)
-    : files(io::open_model(options.model)),
+    : files(io::open_model(checked(options).model)),
       info(describe(files)),
       prefill_chunk(options.prefill_chunk) {
-  require(options.device != Device::kCuda, ErrorCode::kUnsupported,
-          "device cuda: this build has no CUDA support");
-  require(options.prefill_chunk >= 1, ErrorCode::kInvalidArgument, "prefill chunk ",
-          options.prefill_chunk, " must be at least 1");
-  require(options.threads >= 0, ErrorCode::kInvalidArgument, "threads ", options.threads,
-          " must not be negative");
   cpu::set_num_threads(options.threads);
   info.threads = cpu::num_threads();
   if (options.load_tokenizer && files.tokenizer) {
@@ -115,6 +133,13 @@ void Engine::Impl::check_tokens(std::span<const int32_t> ids) const {
     require(id >= 0 && id < info.vocab_size, ErrorCode::kInvalidArgument, "token id ", id,
             " is outside the model's vocabulary of ", info.vocab_size);
   }
+}
+
+bool Engine::Impl::has_room(Sequence::Impl& sequence) {
+  const auto length = static_cast<int64_t>(sequence.token_ids.size());
+  return length < info.context_length &&
+         cache->prepare_write(sequence.table, length + 1 - sequence.tokens_written_next(),
+                              length + 1);
 }
 
 void Engine::Impl::make_room(Sequence::Impl& sequence, int64_t begin, int64_t end) {

@@ -22,6 +22,8 @@ struct Engine::Impl {
   void check_tokens(std::span<const int32_t> ids) const;
   // Throws Error for positions beyond the context or pages that are not to be had.
   void make_room(Sequence::Impl& sequence, int64_t begin, int64_t end);
+  // Whether the context and the cache can take one more token.
+  [[nodiscard]] bool has_room(Sequence::Impl& sequence);
   void run_prefill_chunk(Sequence::Impl& sequence, std::span<const int32_t> ids,
                          int64_t rope_length);
   void emit_logits(int64_t first_position, int64_t rows, const LogitsCallback& callback);

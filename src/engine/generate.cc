@@ -81,8 +81,8 @@ GenerationResult Engine::generate(Sequence& sequence, const TextCallback& on_tex
       break;
     }
     finished = stream.push(id);
-    if (!finished && (std::ssize(result.token_ids) >= options.max_tokens ||
-                      sequence.length() >= impl_->info.context_length)) {
+    if (!finished &&
+        (std::ssize(result.token_ids) >= options.max_tokens || !impl_->has_room(*sequence.impl_))) {
       finished = FinishReason::kLength;
     }
     if (!finished) {

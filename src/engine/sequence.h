@@ -18,6 +18,16 @@ struct Sequence::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  // Whether the next token is fed by a correction pass rather than by a decode step.
+  [[nodiscard]] bool correction_is_due() const {
+    return options.cache_correction > 0 &&
+           static_cast<int64_t>(uncorrected.size()) + 1 >= options.cache_correction;
+  }
+  // Last positions whose K and V the next token writes, its own included.
+  [[nodiscard]] int64_t tokens_written_next() const {
+    return correction_is_due() ? static_cast<int64_t>(uncorrected.size()) + 1 : 1;
+  }
+
   model::KvCache& cache;
   model::PageTable table;
   std::vector<int32_t> token_ids;  // in the cache
