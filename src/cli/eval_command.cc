@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "cli/number_checks.h"
 #include "cli/output.h"
 #include "eval/eval_report.h"
 #include "eval/runner.h"
@@ -209,15 +211,15 @@ void add_eval_command(CLI::App& app) {
       ->add_option("--lengths", options->lengths,
                    "Tokens of prompt and answer together: a,b,… (default 1024,8192)")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1, std::numeric_limits<int64_t>::max()));
   command->add_option("--samples", options->samples, "Samples per task and length")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->add_option("--policies", options->policies, "Policies to compare: a,b,…")
       ->delimiter(',');
   command->add_option("--budgets", options->budgets, "Budgets to compare: a,b,…")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   command->add_option("--out", options->out,
                       "Folder for options.json, results.jsonl (a line per sample) and report.html");
   command->add_flag("--resume", options->resume, "Go on where results of the same options end");

@@ -2,6 +2,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -10,14 +11,20 @@
 
 namespace {
 
-// The command whose arguments were read, as typed: "lycheedecode tokenize encode".
-std::string command_path(const CLI::App& app) {
+// One line about `error`: the command whose arguments were read is named as typed.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   std::string path = app.get_name();
-  for (const CLI::App* command = &app; !command->get_subcommands().empty();) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) {
     command = command->get_subcommands().front();
     path += " " + command->get_name();
   }
-  return path;
+  // CLI11 misses the command before it looks at what stands in its place.
+  const std::vector<std::string> unknown = command->remaining();
+  const std::string reason = unknown.empty() || error.get_name() != "RequiredError"
+                                 ? error.what()
+                                 : "'" + unknown.front() + "' is no command of " + path;
+  return reason + "; see '" + path + " --help'";
 }
 
 int run_program(int argc, char** argv) {
@@ -51,8 +58,7 @@ int run_program(int argc, char** argv) {
     if (error.get_exit_code() == 0) {  // --help, --version
       app.exit(error);
     } else {
-      lychee::cli::print_error(std::string(error.what()) + "; see '" + command_path(app) +
-                               " --help'");
+      lychee::cli::print_error(explain(app, error));
       return 2;
     }
   }

@@ -19,8 +19,9 @@ void PrintTo(const BadFlag& flag, std::ostream* out) {
 class BadFlagTest : public testing::TestWithParam<BadFlag> {};
 
 TEST_P(BadFlagTest, IsRefused) {
-  expect_failure(needle("run", concat({"--prompt", "the key"}, GetParam().flags)), 2,
-                 GetParam().parts);
+  expect_failure(
+      concat({"run", "--model", "builtin:needle", "--prompt", "the key"}, GetParam().flags), 2,
+      GetParam().parts);
 }
 
 const std::vector<BadFlag> kBadFlags = {
@@ -100,6 +101,7 @@ TEST_F(BadPromptTest, CommandsMustBeNamed) {
   expect_failure({"score", "--model", "builtin:needle"}, 2, {"--text-file", "--token-ids"});
   expect_failure({"inspect"}, 2, {"--model", "--heads"});
   expect_failure({"tokenize"}, 2, {"subcommand"});
+  expect_failure({"tokenize", "paint"}, 2, {"paint", "lycheedecode tokenize --help"});
   expect_failure({"tokenize", "encode", "--model", "builtin:needle"}, 2,
                  {"--text-file", "--jsonl"});
   expect_failure({"tokenize", "decode", "--model", "builtin:needle"}, 2, {"--token-ids"});

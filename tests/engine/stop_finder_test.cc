@@ -5,7 +5,7 @@
 namespace lychee::engine {
 namespace {
 
-struct Run {
+struct Fed {
   std::vector<std::string> shown;
   bool stopped = false;
   std::string rest;
@@ -19,9 +19,9 @@ struct Run {
   }
 };
 
-Run feed(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
+Fed feed(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
   StopFinder finder(stops);
-  Run run;
+  Fed run;
   for (const std::string& piece : pieces) {
     auto [text, stopped] = finder.push(piece);
     run.shown.push_back(text);
@@ -35,35 +35,35 @@ Run feed(const std::vector<std::string>& stops, const std::vector<std::string>& 
 }
 
 TEST(StopFinder, ShowsEverythingWithoutStops) {
-  const Run run = feed({}, {"a", "", "bc"});
+  const Fed run = feed({}, {"a", "", "bc"});
   EXPECT_EQ(run.shown, (std::vector<std::string>{"a", "", "bc"}));
   EXPECT_FALSE(run.stopped);
   EXPECT_EQ(feed({""}, {"a"}).shown, (std::vector<std::string>{"a"}));
 }
 
 TEST(StopFinder, CutsInsideOnePiece) {
-  const Run run = feed({"stop"}, {"one stop two"});
+  const Fed run = feed({"stop"}, {"one stop two"});
   EXPECT_TRUE(run.stopped);
   EXPECT_EQ(run.text(), "one ");
 }
 
 TEST(StopFinder, HoldsBackWhatMayBecomeAStop) {
-  const Run run = feed({"END"}, {"xE", "N", "y"});
+  const Fed run = feed({"END"}, {"xE", "N", "y"});
   EXPECT_EQ(run.shown, (std::vector<std::string>{"x", "", "ENy"}));
-  const Run found = feed({"END"}, {"xE", "N", "Dz"});
+  const Fed found = feed({"END"}, {"xE", "N", "Dz"});
   EXPECT_EQ(found.shown, (std::vector<std::string>{"x", "", ""}));
   EXPECT_TRUE(found.stopped);
 }
 
 TEST(StopFinder, GivesBackWhatItHeldAtTheEnd) {
-  const Run run = feed({"END"}, {"xEN"});
+  const Fed run = feed({"END"}, {"xEN"});
   EXPECT_EQ(run.shown, (std::vector<std::string>{"x"}));
   EXPECT_EQ(run.rest, "EN");
 }
 
 // "aab" after "aa": the held tail is a shorter prefix than what came first.
 TEST(StopFinder, FallsBackToAShorterPrefix) {
-  const Run run = feed({"aab"}, {"a", "a", "a", "b"});
+  const Fed run = feed({"aab"}, {"a", "a", "a", "b"});
   EXPECT_TRUE(run.stopped);
   EXPECT_EQ(run.text(), "a");
 }
@@ -80,10 +80,10 @@ TEST(StopFinder, PiecesHaveNoEffect) {
   const std::vector<std::vector<std::string>> stop_lists = {
       {"abab"}, {"\n\nUser:"}, {"bb", "aabab"}, {"zzz"}, {"x"}, {"a"}};
   for (const std::vector<std::string>& stops : stop_lists) {
-    const Run whole = feed(stops, {text});
+    const Fed whole = feed(stops, {text});
     for (size_t cut = 1; cut < text.size(); ++cut) {
       for (size_t second = cut; second < text.size(); ++second) {
-        const Run run =
+        const Fed run =
             feed(stops, {text.substr(0, cut), text.substr(cut, second - cut), text.substr(second)});
         ASSERT_EQ(run.text(), whole.text()) << stops[0] << " at " << cut << ", " << second;
         ASSERT_EQ(run.stopped, whole.stopped);
