@@ -260,6 +260,28 @@ TEST_F(GenerateTest, CorrectionsComeEveryPeriodAndAreDense) {
   EXPECT_EQ(sequence.stats().corrections, 4);
 }
 
+// Pages that hold forced tokens are read whole: sets larger than the budget.
+TEST_F(GenerateTest, PageBoundBudgetsBelowAPage) {
+  const std::vector<int32_t> ids = tokens(60);
+  const auto step = [&](int budget) {
+    GenerationOptions options;
+    options.policy = Policy::kPageBound;
+    options.selection = Selection{.budget = budget, .sink = 1, .recent = 2};
+    Sequence sequence = engine_.create_sequence(options);
+    engine_.prefill(sequence, std::span(ids).first(40));
+    std::vector<std::vector<float>> rows;
+    for (size_t i = 40; i < 48; ++i) {
+      engine_.decode(sequence, ids[i]);
+      rows.push_back(logits_of(sequence));
+    }
+    EXPECT_LT(sequence.stats().kv_read(), 1);
+    return rows;
+  };
+  // The first page and the last: two pages, whether the budget has room for them or not.
+  EXPECT_EQ(step(3), step(32));
+  EXPECT_EQ(step(16), step(32));
+}
+
 TEST_F(GenerateTest, RefusesImpossibleOptions) {
   const auto refused = [&](const std::string& part, auto change) {
     GenerationOptions options;

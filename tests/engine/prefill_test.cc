@@ -158,8 +158,9 @@ TEST_F(PrefillTest, LogProbsAreNormalisedAndOrdered) {
                [&] { static_cast<void>(sequence.log_prob(kVocab)); });
 }
 
-TEST_F(PrefillTest, RecallIsAShareAndOneWhenTheBudgetHoldsAll) {
-  for (const int budget : {24, 40, 200}) {
+TEST_F(PrefillTest, RecallIsAShareThatGrowsToOne) {
+  double previous = 0;
+  for (const int budget : {24, 60, 100}) {
     std::vector<HeadRecall> seen;
     GenerationOptions options = small_hybrid();
     options.selection.budget = budget;
@@ -168,18 +169,31 @@ TEST_F(PrefillTest, RecallIsAShareAndOneWhenTheBudgetHoldsAll) {
     EXPECT_TRUE(seen.empty());
     engine_.decode(sequence, 5);
     ASSERT_EQ(seen.size(), 3U) << "layer 1 head 0, layer 2 both";
+    double sum = 0;
     for (const HeadRecall& recall : seen) {
       EXPECT_EQ(recall.position, 100);
-      EXPECT_EQ(recall.num_ids, std::min(budget, 101));
+      EXPECT_EQ(recall.num_ids, budget);
       EXPECT_GT(recall.recall, 0);
       EXPECT_LE(recall.recall, 1 + 1e-6);
-      if (budget >= 101) {
-        EXPECT_NEAR(recall.recall, 1, 1e-6);
-      } else {
-        EXPECT_LT(recall.recall, 1);
-      }
+      sum += recall.recall;
     }
+    EXPECT_GT(sum, previous);
+    previous = sum;
   }
+  EXPECT_GT(previous, 2.9);  // all but one token
+}
+
+// With a budget for all tokens the step is dense: no head reads less, none is observed.
+TEST_F(PrefillTest, DenseStepsHaveNoRecall) {
+  GenerationOptions options = small_hybrid();
+  options.selection.budget = 101;
+  int calls = 0;
+  options.recall_observer = [&](const HeadRecall&) { ++calls; };
+  Sequence sequence = prefilled(tokens(100), options);
+  engine_.decode(sequence, 5);
+  EXPECT_EQ(calls, 0);
+  engine_.decode(sequence, 5);
+  EXPECT_EQ(calls, 3);
 }
 
 }  // namespace
