@@ -51,22 +51,6 @@ void* DecodeAttention::scratch(int64_t bytes) {
   return scratch_.data();
 }
 
-namespace {
-
-// The most ids that a set of this step can hold. Pages that hold forced tokens are read whole, even
-// beyond the budget.
-int64_t max_set_size(const AttentionPolicy& policy, int64_t kv_len) {
-  const Selection& selection = policy.selection();
-  if (policy.policy() != Policy::kPageBound) {
-    return max_selected(selection, kv_len);
-  }
-  const auto budget = static_cast<int>(effective_budget(selection, kv_len));
-  return std::min(attention::page_bound_max_selected(budget, selection.sink, selection.recent),
-                  kv_len);
-}
-
-}  // namespace
-
 void DecodeAttention::begin(std::span<DecodeRow> rows) {
   rows_ = rows;
   states_.clear();

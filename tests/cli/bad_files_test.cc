@@ -88,7 +88,9 @@ TEST_F(BadFileTest, GgufIsTruncatedAnywhere) {
 
 TEST_F(BadFileTest, GgufLies) {
   const auto refused = [&](GgufWriter& writer, const std::vector<std::string>& parts) {
-    write_bytes(path("lie.gguf"), writer.encode());
+    Bytes bytes = writer.encode();
+    bytes.resize(bytes.size() + 256);  // where data would begin
+    write_bytes(path("lie.gguf"), bytes);
     expect_refused(path("lie.gguf"), parts);
   };
   GgufWriter counts = gguf_header(config_);
@@ -154,7 +156,7 @@ TEST_F(BadFileTest, ConfigsMustBeSupported) {
   expect_config_refused("head_dim", 0, {"head_dim"});
   expect_config_refused("head_dim", 15, {"15"});
   expect_config_refused("vocab_size", 97, {"97"});
-  expect_config_refused("rms_norm_eps", nullptr, {"rms_norm_eps"});
+  expect_config_refused("rms_norm_eps", "small", {"rms_norm_eps"});
   expect_config_refused("hidden_act", "gelu", {"gelu"});
   expect_config_refused("rope_scaling", Json{{"rope_type", "longrope"}}, {"longrope"});
   expect_config_refused("max_position_embeddings", 0, {"max_position_embeddings"});
@@ -194,7 +196,7 @@ TEST_F(BadFileTest, SafetensorsLie) {
           R"("y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
           12, {"overlap"});
   refused(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[18446744073709551608,8]}})", 8, {"x"});
-  refused(std::string(1000000, '['), 0, {"deep"});
+  refused("{\"x\":" + std::string(1000000, '['), 0, {"deep"});
   refused("{}", 0, {"model.embed_tokens.weight"});
   write_hf_folder(path("model"), config_, weights_);
   std::filesystem::resize_file(file, 7);

@@ -85,7 +85,7 @@ const std::vector<BadFlag> kBadFlags = {
     {"layers_outside", {"--policy", "layer-shared", "--layers", "2,99"}, {"99", "0 to 5"}},
     {"layers_negative", {"--policy", "layer-shared", "--layers", "-1"}, {"-1"}},
     {"control_characters", {"--heads", "a\x1b[31m\nb"}, {"a\\x1b[31m\\x0ab"}},
-    {"chat_and_json", {"--chat", "--json"}, {"--chat", "--json"}},
+    {"chat_and_json", {"--chat", "--json"}, {"--chat", "excludes"}},
     {"chat_and_prompt", {"--chat"}, {"--chat", "--prompt"}},
 };
 

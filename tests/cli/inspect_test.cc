@@ -76,8 +76,8 @@ TEST_F(InspectTest, ReadsRopeAndGguf) {
   EXPECT_EQ(yarn["architecture"], "qwen3");
   EXPECT_EQ(yarn["rope"]["type"], "yarn");
   const Json gguf =
-      run_json({"inspect", "--model", (golden_model("llama31") / "model.gguf").string()});
-  EXPECT_EQ(gguf["rope"]["type"], "llama3");
+      run_json({"inspect", "--model", (golden_model("llama_linear") / "model.gguf").string()});
+  EXPECT_EQ(gguf["rope"]["type"], "linear");
 }
 
 TEST_F(InspectTest, NamesFromFilesCannotSteerTheTerminal) {

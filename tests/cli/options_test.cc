@@ -112,8 +112,9 @@ TEST_F(OptionsTest, OptionsShapeTheResult) {
 
 // Retrieval beyond the budget needs the right heads, and the test can fail.
 TEST_F(OptionsTest, NeedleNeedsItsPlan) {
-  std::string text = "The pass key is 7 1 8 2 .";
+  std::string text;
   for (int i = 0; i < 100; ++i) {
+    text += i == 30 ? " The pass key is 7 1 8 2 ." : "";
     text += " The grass is green . The sky is blue . The sun is yellow .";
   }
   text += " What is the pass key ? The pass key is";

@@ -119,7 +119,7 @@ TEST_F(ScoreTest, OneTokenHasNothingToPredict) {
 }
 
 TEST_F(ScoreTest, TextIsEncodedAsTokenizeDoes) {
-  const std::string text = file("text", "A man and a computer, 日本.\n");
+  const std::string text = file("t.txt", "A man and a computer, 日本.\n");
   const Json ids = run_json({"tokenize", "encode", "--model", text_model(), "--text-file", text});
   const Json json =
       run_json({"score", "--model", text_model(), "--threads", "1", "--text-file", text});
