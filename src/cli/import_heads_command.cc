@@ -55,7 +55,8 @@ void add_import_heads_command(CLI::App& app) {
       "Example:\n"
       "  lycheedecode import-heads --duo full_attention_heads.tsv --retrieval-heads 32 --model "
       "llama-3-8b --out plan");
-  command->add_option("--duo", options->duo, "DuoAttention's full_attention_heads.tsv, or its folder")
+  command
+      ->add_option("--duo", options->duo, "DuoAttention's full_attention_heads.tsv, or its folder")
       ->required();
   command->add_option("--threshold", options->threshold, "Scores from here on retrieve");
   command->add_option("--retrieval-heads", options->num_retrieval,

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -12,6 +13,8 @@
 #include "cli/output.h"
 #include "io/head_plan_files.h"
 #include "io/model_files.h"
+#include "report/head_map.h"
+#include "report/page.h"
 
 namespace lychee::cli {
 
@@ -21,6 +24,7 @@ struct InspectOptions {
   CommonOptions common;
   std::string model;
   std::string heads;
+  std::string html;
 };
 
 std::string_view rope_name(io::RopeType type) {
@@ -156,6 +160,22 @@ ModelInfo plan_target(const io::ModelFiles& files) {
   return info;
 }
 
+void write_head_map(const HeadPlan& plan, const std::string& path) {
+  report::HeadMap map{fmt::format("{}: {} of {} KV heads retrieve", plan.name, plan.num_retrieval(),
+                                  plan.num_layers() * plan.num_kv_heads()),
+                      {}};
+  for (int layer = 0; layer < plan.num_layers(); ++layer) {
+    std::vector<bool>& row = map.retrieval.emplace_back();
+    for (int head = 0; head < plan.num_kv_heads(); ++head) {
+      row.push_back(plan.role(layer, head) == HeadRole::kRetrieval);
+    }
+  }
+  std::ofstream file(path);
+  file << report::html_page("Head plan", {report::svg(map)});
+  file.close();
+  require(file.good(), ErrorCode::kInvalidArgument, "cannot write ", path);
+}
+
 void inspect(const InspectOptions& options) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   std::shared_ptr<const HeadPlan> plan;
@@ -172,6 +192,11 @@ void inspect(const InspectOptions& options) {
   }
   if (plan) {
     json.update(describe_plan(*plan));
+  }
+  if (!options.html.empty()) {
+    require(plan != nullptr, ErrorCode::kInvalidArgument,
+            "--html draws a head plan; give one with --heads");
+    write_head_map(*plan, options.html);
   }
   if (options.common.json) {
     json["options"] = {{"model", options.model},
@@ -199,6 +224,7 @@ void add_inspect_command(CLI::App& app) {
       "  lycheedecode inspect --model smollm2 --heads uniform:22");
   command->add_option("--model", options->model, "A model, as for run");
   command->add_option("--heads", options->heads, "A head plan, as for run");
+  command->add_option("--html", options->html, "Draw the head plan into this page");
   add_common_options(*command, options->common);
   command->callback([options] {
     apply_common_options(options->common);

@@ -18,14 +18,14 @@ constexpr const char* kSparseColor = "#e4e4e4";
 
 std::string cell(int x, int y, const char* color, const std::string& title) {
   return fmt::format(
-      "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\"><title>{}</title></rect>\n", x, y,
-      kCell - 2, kCell - 2, color, title);
+      "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\"><title>{}</title></rect>\n",
+      x, y, kCell - 2, kCell - 2, color, title);
 }
 
 std::string legend(int y) {
   return cell(kLeft, y, kRetrievalColor, "retrieval") +
-         fmt::format("<text x=\"{}\" y=\"{}\">retrieval: reads everything</text>\n", kLeft + kCell + 4,
-                     y + 13) +
+         fmt::format("<text x=\"{}\" y=\"{}\">retrieval: reads everything</text>\n",
+                     kLeft + kCell + 4, y + 13) +
          cell(kLeft + 210, y, kSparseColor, "sparse") +
          fmt::format("<text x=\"{}\" y=\"{}\">sparse: reads its token set</text>\n",
                      kLeft + 214 + kCell, y + 13);
@@ -39,7 +39,8 @@ std::string svg(const HeadMap& map) {
   const int width = std::max(kLeft + heads * kCell + 20, 460);
   const int height = kTop + layers * kCell + 20;
   std::string out = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" "
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} "
+      "{1}\" "
       "font-family=\"sans-serif\" font-size=\"12\">\n<text x=\"{2}\" y=\"18\" "
       "font-size=\"14\">{3}</text>\n",
       width, height, kLeft, escape_html(map.title));
@@ -53,11 +54,10 @@ std::string svg(const HeadMap& map) {
     out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", kLeft - 6, y + 13,
                        layer);
     for (int head = 0; head < heads; ++head) {
-      const bool retrieval =
-          map.retrieval[static_cast<size_t>(layer)][static_cast<size_t>(head)];
-      out += cell(kLeft + head * kCell, y, retrieval ? kRetrievalColor : kSparseColor,
-                  fmt::format("layer {}, KV head {}: {}", layer, head,
-                              retrieval ? "retrieval" : "sparse"));
+      const bool retrieval = map.retrieval[static_cast<size_t>(layer)][static_cast<size_t>(head)];
+      out += cell(
+          kLeft + head * kCell, y, retrieval ? kRetrievalColor : kSparseColor,
+          fmt::format("layer {}, KV head {}: {}", layer, head, retrieval ? "retrieval" : "sparse"));
     }
   }
   return out + "</svg>\n";

@@ -1,3 +1,6 @@
+#include <fstream>
+#include <iterator>
+
 #include "cli/program.h"
 #include "io/sha256.h"
 #include "lychee/head_plan.h"
@@ -16,6 +19,11 @@ class InspectTest : public FilesTest {
     return path("plan");
   }
 };
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 const Json kRoles = {{1, 1}, {0, 0}, {0, 1}};
 
@@ -108,6 +116,28 @@ TEST(FetchCommandTest, ListsTheCatalogue) {
   }
   EXPECT_THAT(names,
               testing::IsSupersetOf({"smollm2", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"}));
+}
+
+TEST_F(InspectTest, DrawsThePlan) {
+  const Json json = run_json({"inspect", "--heads", plan_folder(), "--html", path("plan.html")});
+  EXPECT_EQ(json["num_retrieval"], 3);
+  const std::string page = read_file(path("plan.html"));
+  EXPECT_THAT(page, testing::HasSubstr("layer 2, KV head 1: retrieval"));
+  EXPECT_THAT(page, testing::HasSubstr("layer 2, KV head 0: sparse"));
+  EXPECT_THAT(page, testing::HasSubstr("3 of 6 KV heads retrieve"));
+  expect_failure({"inspect", "--model", tiny_model(), "--html", path("none.html")}, 2, {"--heads"});
+}
+
+TEST_F(InspectTest, ImportsDuoAttentionsScores) {
+  const std::string duo = file("full_attention_heads.tsv", "0.9\t0.1\n0.2\t0.7\n0.6\t0.1\n");
+  const Json json = run_json({"import-heads", "--duo", duo, "--retrieval-heads", "3", "--model",
+                              tiny_model(), "--out", path("imported")});
+  EXPECT_EQ(json["num_retrieval"], 3);
+  EXPECT_EQ(json["first_layer_set"], 1);
+  const Json plan = run_json({"inspect", "--heads", path("imported")});
+  EXPECT_EQ(plan["roles"], (Json{{1, 1}, {0, 1}, {0, 0}}));
+  expect_failure({"import-heads", "--duo", duo, "--model", tiny_model(), "--out", path("x")}, 2,
+                 {"--threshold", "--retrieval-heads"});
 }
 
 }  // namespace

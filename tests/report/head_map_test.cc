@@ -19,7 +19,8 @@ size_t count(const std::string& text, const std::string& part) {
 }
 
 TEST(HeadMap, DrawsOneCellPerHeadWithItsRole) {
-  const std::string picture = svg(HeadMap{"plan <a>", {{true, true}, {false, true}, {false, false}}});
+  const std::string picture =
+      svg(HeadMap{"plan <a>", {{true, true}, {false, true}, {false, false}}});
   EXPECT_EQ(count(picture, ": retrieval</title>"), 3);
   EXPECT_EQ(count(picture, ": sparse</title>"), 3);
   EXPECT_THAT(picture, HasSubstr("layer 1, KV head 0: sparse"));
