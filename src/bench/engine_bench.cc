@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "bench/stopwatch.h"
+#include "kernels/attention/params.h"
 
 namespace lychee::bench {
 
@@ -189,7 +190,10 @@ EngineBench::Crossover EngineBench::crossover(GenerationOptions policy) {
       policy.policy != Policy::kDense, ErrorCode::kInvalidArgument,
       "a crossover needs a policy to hold against dense: give --policy, with --heads for hybrid");
   policy.dense_below = 0;  // else the policy would run dense where it is to be measured
-  const int64_t longest = std::min(engine_.model().context_length, engine_.cache_capacity());
+  // The dense and the policy's sequence share the past, and write to pages of their own.
+  constexpr int64_t kOwnPages = 4;
+  const int64_t longest = std::min(engine_.model().context_length,
+                                   engine_.cache_capacity() - kOwnPages * attention::kPageSize);
   // At kv_len <= budget the policies read what dense reads.
   const int64_t shortest = std::min<int64_t>(policy.selection.budget, longest);
   Crossover result;
