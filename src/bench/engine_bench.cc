@@ -195,7 +195,10 @@ EngineBench::Crossover EngineBench::crossover(GenerationOptions policy) {
   const int64_t longest = std::min(engine_.model().context_length,
                                    engine_.cache_capacity() - kOwnPages * attention::kPageSize);
   // At kv_len <= budget the policies read what dense reads.
-  const int64_t shortest = std::min<int64_t>(policy.selection.budget, longest);
+  const int64_t shortest = policy.selection.budget;
+  require(shortest < longest, ErrorCode::kInvalidArgument, "budget ", shortest,
+          " leaves nothing to measure: sequences here go up to ", longest,
+          " tokens; give a smaller --budget, or more --max-cache-tokens");
   Crossover result;
   result.dense_up_to = longest;
   int64_t slower = shortest;

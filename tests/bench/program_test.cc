@@ -112,6 +112,8 @@ TEST(BenchProgram, RefusesByName) {
   expect_refused("decode --model builtin:needle --batch 0", "batch");
   expect_refused("prefill --model builtin:needle --context 0", "at least 1 token");
   expect_refused("crossover --model builtin:needle --policy dense", "hold against dense");
+  expect_refused("crossover --model builtin:needle --max-cache-tokens 2048 --budget 2040",
+                 "up to 1792 tokens");
   expect_refused("decode --model builtin:needle --cache-correction 8", "cache correction");
   expect_refused("", "subcommand");
 }
