@@ -320,7 +320,7 @@ int64_t length(const Value& value) {
 }
 
 void require_defined(const Value& value) {
-  if (const Undefined* undefined = value.get_if<Undefined>()) {
+  if (const auto* undefined = value.get_if<Undefined>()) {
     fail(ErrorCode::kInvalidArgument, undefined->what != nullptr ? *undefined->what : "a value",
          " is undefined");
   }
