@@ -282,6 +282,15 @@ TEST_F(GenerateTest, PageBoundBudgetsBelowAPage) {
   EXPECT_EQ(step(16), step(32));
 }
 
+TEST_F(GenerateTest, PageBoundWithinOnePage) {
+  GenerationOptions options;
+  options.policy = Policy::kPageBound;
+  options.selection = Selection{.budget = 3, .sink = 1, .recent = 2};
+  options.max_tokens = 20;
+  options.ignore_eos = true;
+  EXPECT_EQ(generate(options, 2).token_ids.size(), 20U);
+}
+
 TEST_F(GenerateTest, RefusesImpossibleOptions) {
   const auto refused = [&](const std::string& part, auto change) {
     GenerationOptions options;

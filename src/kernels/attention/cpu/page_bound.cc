@@ -65,7 +65,8 @@ void find_mean_query(const PageBoundParams& params, int64_t head, float* mean) {
 int32_t append_pages(const PageBoundParams& params, int64_t first, int64_t end, int32_t* ids,
                      int32_t count) {
   const int64_t first_token = first * kBoundPageSize;
-  const int64_t end_token = std::min(end * kBoundPageSize, params.kv_len);
+  // No pages at the end of a partial one: their first token lies beyond the last.
+  const int64_t end_token = std::max(first_token, std::min(end * kBoundPageSize, params.kv_len));
   std::iota(ids + count, ids + count + (end_token - first_token),
             static_cast<int32_t>(first_token));
   return count + static_cast<int32_t>(end_token - first_token);
