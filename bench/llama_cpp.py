@@ -75,6 +75,9 @@ class Peer:
     KV_F16 = 1  # GGML_TYPE_F16
 
     def __init__(self, path, threads, n_ctx, flash_attention):
+        # This file is called like the package, and its folder comes first in the search path.
+        folder = os.path.dirname(os.path.realpath(__file__))
+        sys.path[:] = [path for path in sys.path if os.path.realpath(path) != folder]
         import llama_cpp.llama_cpp as api
 
         self.api = api
