@@ -15,6 +15,18 @@ namespace hn = hwy::HWY_NAMESPACE;
 // gaps; 4 to 16 are as good as each other.
 constexpr int64_t kPages = 8;
 
+// Not SumOfLanes: on AVX-512 it adds as signed words, whose overflow is undefined.
+template <typename D, typename V>
+uint64_t wrapping_sum(D d, V v) {
+  HWY_ALIGN uint64_t lanes[HWY_MAX_BYTES / sizeof(uint64_t)];
+  hn::Store(v, d, lanes);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < hn::Lanes(d); ++i) {
+    sum += lanes[i];
+  }
+  return sum;
+}
+
 // Eight named sums rather than an array: vectors of run-time length cannot be elements.
 uint64_t sum_pages(const std::byte* data) {
   const hn::ScalableTag<uint64_t> d;
@@ -42,7 +54,7 @@ uint64_t sum_pages(const std::byte* data) {
   }
   const auto low = hn::Add(hn::Add(s0, s1), hn::Add(s2, s3));
   const auto high = hn::Add(hn::Add(s4, s5), hn::Add(s6, s7));
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(low, high)));
+  return wrapping_sum(d, hn::Add(low, high));
 }
 
 uint64_t sum_page(const std::byte* data) {
@@ -53,7 +65,7 @@ uint64_t sum_page(const std::byte* data) {
        i += static_cast<int64_t>(hn::Lanes(d))) {
     sum = hn::Add(sum, hn::LoadU(d, words + i));
   }
-  return hn::GetLane(hn::SumOfLanes(d, sum));
+  return wrapping_sum(d, sum);
 }
 
 uint64_t sum_span(const std::byte* data, int64_t bytes) {
