@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/output.h"
-#include "io/cache_dir.h"
-#include "io/fetch.h"
+#include "io/fetch/cache_dir.h"
+#include "io/fetch/fetch.h"
 
 namespace lychee::cli {
 

@@ -1,8 +1,8 @@
 #include <memory>
 
 #include "cli/common_options.h"
-#include "io/builtin_needle.h"
-#include "io/head_plan_spec.h"
+#include "io/head_plan/head_plan_spec.h"
+#include "io/needle/builtin_needle.h"
 
 namespace lychee::cli {
 

@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/output.h"
-#include "io/head_plan_duo.h"
+#include "io/head_plan/head_plan_duo.h"
 #include "io/model_files.h"
 
 namespace lychee::cli {

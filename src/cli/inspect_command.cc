@@ -11,7 +11,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/output.h"
-#include "io/head_plan_files.h"
+#include "io/head_plan/head_plan_files.h"
 #include "io/model_files.h"
 #include "report/head_map.h"
 #include "report/page.h"

@@ -2,7 +2,7 @@
 #include "cli/common_options.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
-#include "io/fetch.h"
+#include "io/fetch/fetch.h"
 
 namespace lychee::cli {
 

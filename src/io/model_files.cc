@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "io/builtin_needle.h"
+#include "io/needle/builtin_needle.h"
 #include "io/open_model.h"
 
 namespace lychee::io {

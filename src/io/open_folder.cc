@@ -2,12 +2,12 @@
 #include <utility>
 
 #include "base/check.h"
-#include "io/hf_config.h"
+#include "io/fetch/sha256.h"
+#include "io/huggingface/hf_config.h"
+#include "io/huggingface/safetensors.h"
+#include "io/huggingface/tokenizer_json.h"
 #include "io/json_file.h"
 #include "io/open_model.h"
-#include "io/safetensors.h"
-#include "io/sha256.h"
-#include "io/tokenizer_json.h"
 
 namespace lychee::io {
 namespace {

@@ -7,11 +7,11 @@
 
 #include "base/check.h"
 #include "base/mapped_file.h"
-#include "io/gguf.h"
-#include "io/gguf_config.h"
-#include "io/gguf_tokenizer.h"
+#include "io/fetch/sha256.h"
+#include "io/gguf/gguf.h"
+#include "io/gguf/gguf_config.h"
+#include "io/gguf/gguf_tokenizer.h"
 #include "io/open_model.h"
-#include "io/sha256.h"
 
 namespace lychee::io {
 namespace {

@@ -2,7 +2,7 @@
 #include <iterator>
 
 #include "cli/program.h"
-#include "io/sha256.h"
+#include "io/fetch/sha256.h"
 #include "lychee/head_plan.h"
 #include "support/golden.h"
 #include "support/tiny_model.h"

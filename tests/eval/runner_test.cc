@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "io/builtin_needle.h"
+#include "io/needle/builtin_needle.h"
 #include "lychee/error.h"
 
 namespace lychee::eval {

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <span>
 
-#include "io/gguf.h"
-#include "io/gguf_config.h"
+#include "io/gguf/gguf.h"
+#include "io/gguf/gguf_config.h"
 #include "lychee/error.h"
 
 // Header, tensor table, configuration and generation defaults; every byte of every accepted tensor

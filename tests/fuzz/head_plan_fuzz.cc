@@ -7,9 +7,9 @@
 #include <string>
 #include <string_view>
 
-#include "io/head_plan_duo.h"
-#include "io/head_plan_files.h"
-#include "io/head_plan_spec.h"
+#include "io/head_plan/head_plan_duo.h"
+#include "io/head_plan/head_plan_files.h"
+#include "io/head_plan/head_plan_spec.h"
 #include "lychee/error.h"
 
 namespace {

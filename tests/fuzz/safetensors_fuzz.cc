@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <span>
 
-#include "io/safetensors.h"
+#include "io/huggingface/safetensors.h"
 #include "lychee/error.h"
 
 // Every byte of every accepted tensor is read: views must lie inside the file.

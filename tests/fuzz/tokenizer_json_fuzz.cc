@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "io/tokenizer_json.h"
+#include "io/huggingface/tokenizer_json.h"
 #include "lychee/error.h"
 #include "text/tokenizer.h"
 

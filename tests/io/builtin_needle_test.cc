@@ -1,4 +1,4 @@
-#include "io/builtin_needle.h"
+#include "io/needle/builtin_needle.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <set>
 #include <sstream>
 
-#include "io/builtin_needle_codes.h"
+#include "io/needle/builtin_needle_codes.h"
 #include "io/needle_oracle.h"
 #include "lychee/error.h"
 

@@ -1,14 +1,14 @@
 // Model folders of the hub: which files are taken, and that the folder appears whole or not at all.
-#include "io/fetch_hub_folder.h"
+#include "io/fetch/fetch_hub_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "io/fetch_hub.h"
+#include "io/fetch/fetch_hub.h"
+#include "io/fetch/sha256.h"
 #include "io/hub_server.h"
-#include "io/sha256.h"
 
 namespace lychee::io {
 namespace {

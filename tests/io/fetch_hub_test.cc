@@ -1,14 +1,14 @@
 // `hf:` models: files and folders of the hub, from a server on loopback that speaks its API.
-#include "io/fetch_hub.h"
+#include "io/fetch/fetch_hub.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "io/fetch.h"
+#include "io/fetch/fetch.h"
+#include "io/fetch/sha256.h"
 #include "io/hub_server.h"
-#include "io/sha256.h"
 #include "lychee/error.h"
 
 namespace lychee::io {

@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "io/sha256.h"
+#include "io/fetch/sha256.h"
 #include "lychee/error.h"
 
 namespace lychee::io {

@@ -1,6 +1,6 @@
 // Catalogue models: sources in turn, checks, locks, full and unwritable disks. pip is played by a
 // script, so that no package index is needed.
-#include "io/fetch.h"
+#include "io/fetch/fetch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,9 +11,9 @@
 #include <fstream>
 #include <thread>
 
-#include "io/cache_dir.h"
+#include "io/fetch/cache_dir.h"
+#include "io/fetch/sha256.h"
 #include "io/hub_server.h"
-#include "io/sha256.h"
 #include "lychee/error.h"
 
 namespace lychee::io {

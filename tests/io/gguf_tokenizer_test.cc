@@ -1,4 +1,4 @@
-#include "io/gguf_tokenizer.h"
+#include "io/gguf/gguf_tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "io/head_plan_duo.h"
-#include "io/head_plan_spec.h"
+#include "io/head_plan/head_plan_duo.h"
+#include "io/head_plan/head_plan_spec.h"
 #include "support/expect_error.h"
 #include "support/model_writer.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "io/head_plan_files.h"
+#include "io/fetch/sha256.h"
+#include "io/head_plan/head_plan_files.h"
 #include "io/json_file.h"
-#include "io/sha256.h"
 #include "support/expect_error.h"
 #include "support/model_writer.h"
 

@@ -1,4 +1,4 @@
-#include "io/hf_config.h"
+#include "io/huggingface/hf_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

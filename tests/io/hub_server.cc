@@ -10,7 +10,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "io/sha256.h"
+#include "io/fetch/sha256.h"
 #include "lychee/error.h"
 
 namespace lychee::io {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "io/catalogue.h"
+#include "io/fetch/catalogue.h"
 
 namespace httplib {
 class Server;

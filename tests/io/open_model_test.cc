@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "io/fetch/sha256.h"
 #include "io/model_files.h"
-#include "io/sha256.h"
 #include "support/expect_error.h"
 #include "support/tiny_model.h"
 

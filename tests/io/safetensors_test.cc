@@ -1,4 +1,4 @@
-#include "io/safetensors.h"
+#include "io/huggingface/safetensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

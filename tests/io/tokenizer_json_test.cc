@@ -1,4 +1,4 @@
-#include "io/tokenizer_json.h"
+#include "io/huggingface/tokenizer_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

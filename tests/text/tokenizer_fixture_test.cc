@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "base/mapped_file.h"
-#include "io/gguf_tokenizer.h"
-#include "io/tokenizer_json.h"
+#include "io/gguf/gguf_tokenizer.h"
+#include "io/huggingface/tokenizer_json.h"
 #include "text/tokenizer.h"
 
 namespace lychee::text {

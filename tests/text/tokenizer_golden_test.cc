@@ -4,7 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "io/tokenizer_json.h"
+#include "io/huggingface/tokenizer_json.h"
 #include "text/tokenizer.h"
 
 namespace lychee::text {
