@@ -47,3 +47,16 @@ function(lychee_program name main)
   list(TRANSFORM ARGN PREPEND lychee_)
   target_link_libraries(${name} PRIVATE ${ARGN} lychee_flags)
 endfunction()
+
+# lychee_embedded_text(<module> <template> <name> <file>…): adds the source <template> (*.cc.in, in the
+# module's folder) with the text of each file, relative to the checkout, in the place of @<name>@.
+function(lychee_embedded_text module template)
+  while(ARGN)
+    list(POP_FRONT ARGN name file)
+    file(READ ${PROJECT_SOURCE_DIR}/${file} ${name})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${file})
+  endwhile()
+  string(REGEX REPLACE "\\.in$" "" source ${template})
+  configure_file(${PROJECT_SOURCE_DIR}/src/${module}/${template} ${PROJECT_BINARY_DIR}/${source} @ONLY)
+  target_sources(lychee_${module} PRIVATE ${PROJECT_BINARY_DIR}/${source})
+endfunction()

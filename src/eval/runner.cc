@@ -6,19 +6,21 @@
 #include <string_view>
 
 #include "base/check.h"
-#include "eval/passkey.h"
-#include "eval/random.h"
+#include "eval/scorers.h"
+#include "samples/passkey.h"
+#include "samples/random.h"
 
 namespace lychee::eval {
 namespace {
 
 struct Task {
   std::string_view name;
-  Sample (*make)(const Encoder& encode, int64_t length, double depth, uint64_t seed);
+  samples::Sample (*make)(const samples::Encoder& encode, int64_t length, double depth,
+                          uint64_t seed);
   bool (*is_right)(std::string_view text, std::string_view answer);
 };
 
-constexpr std::array kTasks{Task{"passkey", make_passkey, passkey_is_right}};
+constexpr std::array kTasks{Task{"passkey", samples::make_passkey, number_is_right}};
 
 const Task& find_task(std::string_view name) {
   std::string known;
@@ -38,9 +40,9 @@ double depth_of(int sample, int samples) {
 }
 
 uint64_t sample_seed(uint64_t seed, int64_t length, int sample) {
-  Random random(seed);
-  Random by_length(random.next() ^ static_cast<uint64_t>(length));
-  Random by_sample(by_length.next() ^ static_cast<uint64_t>(sample));
+  samples::Random random(seed);
+  samples::Random by_length(random.next() ^ static_cast<uint64_t>(length));
+  samples::Random by_sample(by_length.next() ^ static_cast<uint64_t>(sample));
   return by_sample.next();
 }
 
@@ -86,7 +88,7 @@ class Evaluation {
   // False when the callback stopped it.
   bool answer_sample(const Task& task, int64_t length, int sample) {
     std::optional<Sequence> prompt;
-    Sample question;
+    samples::Sample question;
     for (const GenerationOptions& setting : options_.settings) {
       SampleResult result = describe(task, length, sample, setting);
       const auto kept = kept_.find(result.key());
@@ -112,23 +114,26 @@ class Evaluation {
     return true;
   }
 
-  bool prefill(Sequence& prompt, const Sample& question, const SampleResult& result) {
+  bool prefill(Sequence& prompt, const samples::Sample& question, const SampleResult& result) {
     // The engine finishes a prompt whose last chunk is done whatever the callback says of it.
     bool going = true;
-    engine_.prefill(prompt, question.token_ids, [&](int64_t done, int64_t total) {
+    std::vector<int32_t> ids = question.context_ids;
+    ids.insert(ids.end(), question.questions.front().token_ids.begin(),
+               question.questions.front().token_ids.end());
+    engine_.prefill(prompt, ids, [&](int64_t done, int64_t total) {
       going = !progress_ || progress_({result.task, result.length, result.sample, done, total});
       return going;
     });
     return going;
   }
 
-  void answer(const Sequence& prompt, const Sample& question, GenerationOptions setting,
+  void answer(const Sequence& prompt, const samples::Sample& question, GenerationOptions setting,
               SampleResult& result) {
-    setting.max_tokens = question.answer_tokens;
+    setting.max_tokens = std::ssize(question.questions.front().answer_ids);
     Sequence sequence = engine_.fork(prompt, setting);
     const GenerationResult generated = engine_.generate(sequence);
-    result.prompt_tokens = std::ssize(question.token_ids);
-    result.answer = question.answer;
+    result.prompt_tokens = prompt.length();
+    result.answer = question.questions.front().answer;
     result.text = generated.text;
     result.kv_bytes_read = generated.stats.kv_bytes_read;
     result.kv_bytes_read_dense = generated.stats.kv_bytes_read_dense;

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string_view>
+
+namespace lychee::eval {
+
+// True when the text begins with the digits of `number`, white space before and between them aside,
+// and no further digit follows directly.
+[[nodiscard]] bool number_is_right(std::string_view text, std::string_view number);
+
+}  // namespace lychee::eval

@@ -1,0 +1,20 @@
+#include "eval/scorers.h"
+
+#include <gtest/gtest.h>
+
+namespace lychee::eval {
+namespace {
+
+TEST(Scorers, NumbersCountWhole) {
+  for (const char* text :
+       {"47109", " 47109", "47109.", " 4 7 1 0 9", "\n47109 is the pass key", "47109 2"}) {
+    EXPECT_TRUE(number_is_right(text, "47109")) << text;
+  }
+  for (const char* text :
+       {"", " ", "4710", "47108", "471090", "347109", "is 47109", "4710 ", "4 7 1"}) {
+    EXPECT_FALSE(number_is_right(text, "47109")) << text;
+  }
+}
+
+}  // namespace
+}  // namespace lychee::eval
