@@ -1,6 +1,6 @@
 # Set-up, build and the common chores. `make run` and `make test` do all that they need themselves.
 BUILD := build/cpu-release
-OURS = git ls-files -z '*.h' '*.cc'
+OURS = git ls-files -z '*.h' '*.cc' '*.cuh' '*.cu'
 
 .PHONY: build run test format check-format lint tidy ci clean setup
 

@@ -1,16 +1,23 @@
 # Flags of our own targets; third-party headers come as SYSTEM.
 add_library(lychee_flags INTERFACE)
-target_compile_options(lychee_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Werror)
+set(warnings -Wall -Wextra -Wpedantic -Wconversion -Werror)
 target_include_directories(lychee_flags INTERFACE ${PROJECT_SOURCE_DIR}/include
                                                   ${PROJECT_SOURCE_DIR}/src)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these inside libstdc++ and Highway after inlining.
-  target_compile_options(lychee_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
-                                                -Wno-array-bounds -Wno-maybe-uninitialized)
+  list(APPEND warnings -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds
+                       -Wno-maybe-uninitialized)
 endif()
+target_compile_options(lychee_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
+# What nvcc hands to the host compiler is generated, hence neither pedantic nor free of conversions.
+target_compile_options(lychee_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Werror>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo>"
+  "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<CONFIG:Debug>>:-DLYCHEE_DEVICE_ASSERTS>")
 if(LYCHEE_SANITIZE)
-  target_compile_options(lychee_flags INTERFACE -fsanitize=${LYCHEE_SANITIZE}
-                                                -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(lychee_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LYCHEE_SANITIZE};-fno-sanitize-recover=all>"
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>)
   target_link_options(lychee_flags INTERFACE -fsanitize=${LYCHEE_SANITIZE})
 endif()
 if(LYCHEE_FUZZ)
@@ -18,20 +25,35 @@ if(LYCHEE_FUZZ)
 endif()
 
 # lychee_module(<name> DEPS <modules> LIBS <libraries>): the static library lychee_<name> of all
-# sources under src/<name>. What lies in reference/ goes to lychee_<name>_reference, which tests alone
+# sources under src/<name>. Of a folder named cuda/ it takes either its one absent.cc, or, in a build
+# with CUDA, all but that. What lies in reference/ goes to lychee_<name>_reference, which tests alone
 # link; main.cc belongs to no library.
 function(lychee_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc
+                                              ${PROJECT_SOURCE_DIR}/src/${name}/*.cu)
   set(reference ${sources})
   list(FILTER reference INCLUDE REGEX "/reference/")
+  set(absent ${sources})
+  list(FILTER absent INCLUDE REGEX "/cuda/absent\\.cc$")
+  set(cuda ${sources})
+  list(FILTER cuda INCLUDE REGEX "/cuda/")
+  list(FILTER cuda EXCLUDE REGEX "/cuda/absent\\.cc$")
   list(FILTER sources EXCLUDE REGEX "/reference/|/main\\.cc$|/cuda/")
+  if(LYCHEE_WITH_CUDA)
+    list(APPEND sources ${cuda})
+  else()
+    list(APPEND sources ${absent})
+  endif()
   list(TRANSFORM ARG_DEPS PREPEND lychee_)
   if(sources)
     add_library(lychee_${name} STATIC ${sources})
     target_link_libraries(lychee_${name} PUBLIC ${ARG_DEPS} ${ARG_LIBS} PRIVATE lychee_flags)
     target_include_directories(lychee_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
                                                      ${PROJECT_SOURCE_DIR}/src)
+    if(LYCHEE_WITH_CUDA AND cuda)
+      target_link_libraries(lychee_${name} PUBLIC CUDA::cudart_static)
+    endif()
   else()
     add_library(lychee_${name} INTERFACE)
     target_link_libraries(lychee_${name} INTERFACE ${ARG_DEPS} ${ARG_LIBS})
@@ -46,6 +68,7 @@ function(lychee_program name main)
   add_executable(${name} ${main})
   list(TRANSFORM ARGN PREPEND lychee_)
   target_link_libraries(${name} PRIVATE ${ARGN} lychee_flags)
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
 endfunction()
 
 # lychee_embedded_text(<module> <template> <name> <file>…): adds the source <template> (*.cc.in, in the

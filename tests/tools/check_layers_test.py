@@ -31,6 +31,8 @@ class CheckLayers(unittest.TestCase):
             "src/cli/b.cc": '"text/tokenizer.h"',
             "src/kernels/linear/cpu/a.cc": "<hwy/highway.h>",
             "src/text/a.h": "<nlohmann/json.hpp>",
+            "src/tensor/cuda/a.cc": "<cuda_runtime_api.h>",
+            "src/kernels/linear/cuda/a.cu": "<cublasLt.h>",
         })
         self.assertEqual(status, 0, output)
 
@@ -43,6 +45,9 @@ class CheckLayers(unittest.TestCase):
             "src/kernels/norm/b.cc": ("<hwy/highway.h>", "folders named cpu/"),
             "src/engine/a.cc": ("<nlohmann/json.hpp>", "engine may not include"),
             "src/model/a.cc": ("<gtest/gtest.h>", "model may not include"),
+            "src/model/cuda/a.cc": ("<cuda_runtime_api.h>", "model may not include"),
+            "src/tensor/a.h": ("<cuda_runtime_api.h>", "folders named cuda/"),
+            "src/kernels/norm/cuda/a.cuh": ('"engine/engine.h"', "points from kernels to engine"),
             "src/base/a.cc": ("<base/check.h>", "belongs in quotes"),
             "src/base/b.cc": ('"vector"', "no header of ours"),
             "include/lychee/a.h": ("<fmt/format.h>", "public may not include"),

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "tensor/cuda/check.h"
+
+namespace lychee {
+
+// Programmatic dependent launch: a kernel launched by launch_dependent() may start while the one
+// before it on the stream still runs, so that its prologue and the other's tail overlap. Such a
+// kernel calls wait_for_predecessors() in every thread that reads what earlier kernels wrote or
+// that writes anything they may still read; before that it touches constants (weights) alone.
+// Both instructions do nothing where the GPU lacks them (below 9.0) or the launch was a plain one.
+__device__ inline void wait_for_predecessors() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the next kernel start as soon as every block has called this or ended. It does not make our
+// writes visible to it: that is what the other's wait_for_predecessors() is for. So it may come
+// first thing.
+__device__ inline void allow_dependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+template <typename... Params>
+void launch_dependent(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                      cudaStream_t stream, const std::type_identity_t<Params>&... params) {
+  int major = 0;
+  cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = major >= 9 ? 1 : 0;
+  cuda_check(cudaLaunchKernelEx(&config, kernel, params...));
+}
+
+}  // namespace lychee
