@@ -74,7 +74,7 @@ void check_sampling(const GenerationOptions& options) {
 Sequence Engine::create_sequence(const GenerationOptions& options) {
   check_sampling(options);
   return Sequence(std::make_unique<Sequence::Impl>(
-      *impl_->cache, options,
+      *impl_->cache, *impl_->pending, options,
       model::AttentionPolicy(options, impl_->info.num_layers, impl_->info.num_kv_heads)));
 }
 
@@ -86,7 +86,7 @@ Sequence Engine::fork(const Sequence& sequence, const GenerationOptions& options
   Sequence copy = create_sequence(options);
   copy.impl_->table = impl_->cache->share(sequence.impl_->table);
   copy.impl_->token_ids = sequence.impl_->token_ids;
-  copy.impl_->logits = sequence.impl_->logits;
+  copy.impl_->logits = sequence.impl_->fetch_logits();
   if (options.cache_correction > 0) {
     copy.impl_->uncorrected = sequence.impl_->uncorrected;
   }
@@ -105,6 +105,7 @@ bool Engine::prefill(Sequence& sequence, std::span<const int32_t> token_ids,
   impl_->make_room(target, begin, begin + total);
   target.uncorrected.clear();
   target.summaries.invalidate_from(begin);
+  target.forget_logits();
   bool going = true;
   int64_t rows = 0;
   for (int64_t done = 0; done < total && going; done += rows) {
@@ -118,8 +119,7 @@ bool Engine::prefill(Sequence& sequence, std::span<const int32_t> token_ids,
     going = !progress || progress(done + rows, total) || done + rows == total;
   }
   impl_->cache->truncate(target.table, sequence.length());
-  target.logits.resize(static_cast<size_t>(impl_->info.vocab_size));
-  impl_->transformer->logits(rows - 1, 1, target.logits.data());
+  impl_->pending->set(rows - 1, {&target.logits});
   return sequence.length() == begin + total;
 }
 
@@ -136,6 +136,9 @@ void Engine::decode(std::span<Sequence* const> sequences, std::span<const int32_
   for (const Sequence* sequence : sequences) {
     const int64_t end = sequence->length() + 1;
     impl_->make_room(*sequence->impl_, end - sequence->impl_->tokens_written_next(), end);
+  }
+  for (const Sequence* sequence : sequences) {
+    sequence->impl_->forget_logits();
   }
   std::vector<Sequence::Impl*> batch;
   std::vector<int32_t> ids;
@@ -172,21 +175,23 @@ void Engine::truncate(Sequence& sequence, int64_t length) {
   target.summaries.invalidate_from(length);
   impl_->cache->truncate(target.table, length);
   if (dropped > 0) {
-    target.logits.clear();
+    target.forget_logits();
   }
 }
 
 int32_t Engine::sample(Sequence& sequence) {
   Sequence::Impl& target = *sequence.impl_;
-  require(!target.logits.empty(), ErrorCode::kInvalidArgument,
+  require(target.has_logits(), ErrorCode::kInvalidArgument,
           "sample: the sequence has no logits yet; prefill it first");
   const GenerationOptions& options = target.options;
-  std::span<const float> logits = target.logits;
-  if (impl_->tokenizer) {
-    const auto known = static_cast<size_t>(impl_->tokenizer->vocab_size());
-    logits = logits.first(std::min(known, logits.size()));
-  }
   const double uniform = static_cast<double>(target.random() >> 11) * 0x1p-53;
+  if (options.temperature == 0 && options.repetition_penalty == 1) {
+    if (const std::optional<int32_t> id = impl_->pending->greedy(target.logits)) {
+      return *id;
+    }
+  }
+  const std::span<const float> logits =
+      std::span(target.fetch_logits()).first(static_cast<size_t>(impl_->sampled_vocab));
   return sampling::cpu::sample(logits,
                                {.temperature = options.temperature,
                                 .top_k = options.top_k,

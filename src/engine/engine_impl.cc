@@ -8,6 +8,7 @@
 #include "base/memory_info.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/linear/linear.h"
+#include "model/transformer.h"
 
 namespace lychee {
 
@@ -93,12 +94,14 @@ ModelInfo describe(const io::ModelFiles& files) {
 Engine::Impl::Impl(const EngineOptions& options)
     : files(io::open_model(checked(options).model)),
       info(describe(files)),
-      prefill_chunk(options.prefill_chunk) {
+      prefill_chunk(options.prefill_chunk),
+      sampled_vocab(info.vocab_size) {
   cpu::set_num_threads(options.threads);
   info.threads = cpu::num_threads();
   if (options.load_tokenizer && files.tokenizer) {
     tokenizer.emplace(*files.tokenizer);
     info.has_tokenizer = true;
+    sampled_vocab = std::min(sampled_vocab, tokenizer->vocab_size());
     // The chat format needs the special tokens still; the large tables live in the tokenizer alone.
     files.tokenizer->tokens = {};
     files.tokenizer->merges = {};
@@ -109,10 +112,11 @@ Engine::Impl::Impl(const EngineOptions& options)
   info.kv_dtype = dtype_info(shape.dtype).name;
   cache = std::make_unique<model::KvCache>(
       shape, choose_num_pages(options, files.weight_bytes, shape.bytes_per_token()));
-  transformer =
+  decoder =
       std::make_unique<model::Transformer>(files, *cache, options.prefill_chunk, options.exact);
-  info.weight_bytes_per_step = transformer->weights().bytes_per_step();
-  info.layer_parameters = transformer->weights().layer_parameters();
+  pending = std::make_unique<engine::PendingLogits>(*decoder);
+  info.weight_bytes_per_step = decoder->weights().bytes_per_step();
+  info.layer_parameters = decoder->weights().layer_parameters();
 }
 
 const text::Tokenizer& Engine::Impl::require_tokenizer() const {
@@ -157,7 +161,8 @@ void Engine::Impl::make_room(Sequence::Impl& sequence, int64_t begin, int64_t en
 void Engine::Impl::run_prefill_chunk(Sequence::Impl& sequence, std::span<const int32_t> ids,
                                      int64_t rope_length) {
   const auto first = static_cast<int64_t>(sequence.token_ids.size());
-  transformer->prefill(ids, first, rope_length, sequence.table.pages());
+  pending->fetch();
+  decoder->prefill(ids, first, rope_length, sequence.table.pages());
   sequence.token_ids.insert(sequence.token_ids.end(), ids.begin(), ids.end());
 }
 
@@ -167,7 +172,7 @@ void Engine::Impl::emit_logits(int64_t first_position, int64_t rows,
   for (int64_t row = 0; row < rows; row += linear::kMaxDecodeRows) {
     const int64_t count = std::min(linear::kMaxDecodeRows, rows - row);
     batch_logits.resize(static_cast<size_t>(count) * vocab);
-    transformer->logits(row, count, batch_logits.data());
+    decoder->logits(row, count, batch_logits.data());
     for (int64_t i = 0; i < count; ++i) {
       callback(first_position + row + i,
                std::span<const float>(batch_logits).subspan(static_cast<size_t>(i) * vocab, vocab));
@@ -191,15 +196,15 @@ void Engine::Impl::correct(Sequence::Impl& sequence, int32_t id) {
   const int64_t begin = end - static_cast<int64_t>(ids.size());
   make_room(sequence, begin, end);
   sequence.summaries.invalidate_from(begin);
+  pending->fetch();
   // Longer periods than a prefill chunk go in pieces; causality makes that the same pass.
   int64_t rows = 0;
   for (size_t done = 0; done < ids.size(); done += static_cast<size_t>(rows)) {
     rows = std::min<int64_t>(prefill_chunk, static_cast<int64_t>(ids.size() - done));
-    transformer->prefill(std::span<const int32_t>(ids).subspan(done, static_cast<size_t>(rows)),
-                         begin + static_cast<int64_t>(done), end, sequence.table.pages());
+    decoder->prefill(std::span<const int32_t>(ids).subspan(done, static_cast<size_t>(rows)),
+                     begin + static_cast<int64_t>(done), end, sequence.table.pages());
   }
-  sequence.logits.resize(static_cast<size_t>(info.vocab_size));
-  transformer->logits(rows - 1, 1, sequence.logits.data());
+  pending->set(rows - 1, {&sequence.logits});
   sequence.token_ids.push_back(id);
   sequence.uncorrected.clear();
   sequence.stats.corrections += 1;
@@ -219,13 +224,12 @@ void Engine::Impl::decode_batch(std::span<Sequence::Impl* const> sequences,
                     .summaries = &sequence.summaries,
                     .recall_observer = &sequence.options.recall_observer});
   }
-  const auto vocab = static_cast<size_t>(info.vocab_size);
-  batch_logits.resize(rows.size() * vocab);
-  transformer->decode(rows, batch_logits.data());
+  pending->fetch();
+  decoder->decode(rows);
+  std::vector<std::vector<float>*> owners;
   for (size_t i = 0; i < sequences.size(); ++i) {
     Sequence::Impl& sequence = *sequences[i];
-    const auto begin = batch_logits.begin() + static_cast<int64_t>(i * vocab);
-    sequence.logits.assign(begin, begin + static_cast<int64_t>(vocab));
+    owners.push_back(&sequence.logits);
     sequence.token_ids.push_back(ids[i]);
     if (sequence.options.cache_correction > 0) {
       sequence.uncorrected.push_back(ids[i]);
@@ -235,6 +239,7 @@ void Engine::Impl::decode_batch(std::span<Sequence::Impl* const> sequences,
     }
     count_step(sequence, rows[i].tokens_read);
   }
+  pending->set(0, std::move(owners));
 }
 
 }  // namespace lychee

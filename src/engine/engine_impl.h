@@ -5,11 +5,12 @@
 #include <span>
 #include <vector>
 
+#include "engine/pending_logits.h"
 #include "engine/sequence.h"
 #include "io/model_files.h"
 #include "lychee/engine.h"
+#include "model/decoder.h"
 #include "model/kv_cache.h"
-#include "model/transformer.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
@@ -39,8 +40,10 @@ struct Engine::Impl {
   std::optional<text::Tokenizer> tokenizer;
   std::optional<text::ChatFormat> chat_format;  // parsed when first asked for
   std::unique_ptr<model::KvCache> cache;
-  std::unique_ptr<model::Transformer> transformer;
+  std::unique_ptr<model::Decoder> decoder;
+  std::unique_ptr<engine::PendingLogits> pending;
   int prefill_chunk;
+  int sampled_vocab;  // ids beyond it are padding rows and never drawn
   std::vector<float> batch_logits;
 };
 

@@ -21,15 +21,30 @@ std::string_view finish_reason_name(FinishReason reason) {
   return "";
 }
 
-Sequence::Impl::Impl(model::KvCache& kv_cache, const GenerationOptions& generation_options,
+Sequence::Impl::Impl(model::KvCache& kv_cache, engine::PendingLogits& pending_logits,
+                     const GenerationOptions& generation_options,
                      model::AttentionPolicy attention_policy)
     : cache(kv_cache),
+      pending(pending_logits),
       options(generation_options),
       policy(std::move(attention_policy)),
       random(generation_options.seed) {}
 
 Sequence::Impl::~Impl() {
+  pending.forget(logits);
   cache.truncate(table, 0);
+}
+
+const std::vector<float>& Sequence::Impl::fetch_logits() {
+  if (pending.has(logits)) {
+    pending.fetch();
+  }
+  return logits;
+}
+
+void Sequence::Impl::forget_logits() {
+  pending.forget(logits);
+  logits.clear();
 }
 
 Sequence::Sequence(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -50,18 +65,19 @@ const DecodeStats& Sequence::stats() const {
   return impl_->stats;
 }
 std::span<const float> Sequence::logits() const {
-  return impl_->logits;
+  return impl_->fetch_logits();
 }
 
 double Sequence::log_prob(int32_t id) const {
-  const auto vocab_size = static_cast<int64_t>(impl_->logits.size());
+  const std::vector<float>& logits = impl_->fetch_logits();
+  const auto vocab_size = static_cast<int64_t>(logits.size());
   require(id >= 0 && id < vocab_size, ErrorCode::kInvalidArgument, "token id ", id,
           " is outside the ", vocab_size, " logits at hand");
-  return sampling::cpu::log_prob(impl_->logits, id);
+  return sampling::cpu::log_prob(logits, id);
 }
 
 std::vector<std::pair<int32_t, double>> Sequence::top_log_probs(int count) const {
-  const std::vector<float>& logits = impl_->logits;
+  const std::vector<float>& logits = impl_->fetch_logits();
   const auto size = std::min(static_cast<size_t>(std::max(count, 0)), logits.size());
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);

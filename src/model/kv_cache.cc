@@ -1,6 +1,7 @@
 #include "model/kv_cache.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -9,13 +10,23 @@ namespace lychee::model {
 
 using attention::kPageSize;
 
+void HostKvMemory::copy(int64_t from, int64_t to, int64_t bytes, int64_t stride, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(data() + to + i * stride, data() + from + i * stride, static_cast<size_t>(bytes));
+  }
+}
+
 KvCache::KvCache(const KvCacheShape& shape, int64_t num_pages)
+    : KvCache(shape, num_pages,
+              std::make_unique<HostKvMemory>(num_pages * shape.bytes_per_page())) {}
+
+KvCache::KvCache(const KvCacheShape& shape, int64_t num_pages, std::unique_ptr<KvMemory> memory)
     : shape_(shape),
       num_pages_(num_pages),
       page_bytes_(int64_t{shape.num_kv_heads} * kPageSize *
                   dtype_bytes(shape.dtype, shape.head_dim)),
       layer_bytes_(2 * num_pages * page_bytes_),
-      memory_(shape.num_layers * layer_bytes_),
+      memory_(std::move(memory)),
       reference_counts_(static_cast<size_t>(num_pages), 0) {}
 
 int32_t KvCache::allocate_page() {
@@ -39,11 +50,8 @@ void KvCache::release_page(int32_t page) {
 }
 
 void KvCache::copy_page(int32_t from, int32_t to) {
-  for (int64_t plane = 0; plane < int64_t{2} * shape_.num_layers; ++plane) {
-    std::byte* pages = memory_.data() + plane * num_pages_ * page_bytes_;
-    std::memcpy(pages + to * page_bytes_, pages + from * page_bytes_,
-                static_cast<size_t>(page_bytes_));
-  }
+  memory_->copy(from * page_bytes_, to * page_bytes_, page_bytes_, num_pages_ * page_bytes_,
+                int64_t{2} * shape_.num_layers);
 }
 
 bool KvCache::prepare_write(PageTable& table, int64_t begin, int64_t end) {
@@ -88,8 +96,7 @@ void KvCache::truncate(PageTable& table, int64_t length) {
 }
 
 attention::PagedKv KvCache::layer(int index) const {
-  // The kernels write through these pointers; constness of the cache is about its bookkeeping.
-  auto* base = const_cast<std::byte*>(memory_.data()) + index * layer_bytes_;
+  std::byte* base = memory_->data() + index * layer_bytes_;
   const int64_t token_stride = shape_.head_dim;
   const int64_t head_stride = token_stride * kPageSize;
   return {

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/attention/params.h"
-#include "tensor/buffer.h"
+#include "model/kv_memory.h"
 #include "tensor/dtype.h"
 
 namespace lychee::model {
@@ -20,6 +21,7 @@ struct KvCacheShape {
   [[nodiscard]] int64_t bytes_per_token() const {
     return int64_t{2} * num_layers * num_kv_heads * dtype_bytes(dtype, head_dim);
   }
+  [[nodiscard]] int64_t bytes_per_page() const { return bytes_per_token() * attention::kPageSize; }
 };
 
 // The pages of one sequence, in order. A page may be shared between tables; see KvCache.
@@ -34,11 +36,13 @@ class PageTable {
 
 // K and V of all layers in pages of attention::kPageSize tokens; a page id means the same place in
 // every layer. Pages are reference-counted, so that sequences share a common past; who writes to a
-// shared page gets a copy first. Memory is committed when a page is first used. Not thread-safe.
+// shared page gets a copy first. Not thread-safe.
 class KvCache {
  public:
-  // Throws Error(kOutOfMemory) when the address space cannot be reserved.
+  // In host memory. Throws Error(kOutOfMemory) when the address space cannot be reserved.
   KvCache(const KvCacheShape& shape, int64_t num_pages);
+  // `memory` holds num_pages * shape.bytes_per_page() bytes.
+  KvCache(const KvCacheShape& shape, int64_t num_pages, std::unique_ptr<KvMemory> memory);
 
   // Makes positions [begin, end) writable in `table`: appends pages, and copies the ones that
   // others share. False, with the table unchanged, when pages run out.
@@ -63,7 +67,8 @@ class KvCache {
   int64_t num_pages_;
   int64_t page_bytes_;   // K, or V, of one page in one layer
   int64_t layer_bytes_;  // K and V of all pages in one layer
-  Buffer memory_;        // [num_layers, 2 (K, V), num_pages, num_kv_heads, kPageSize, head_dim]
+  // [num_layers, 2 (K, V), num_pages, num_kv_heads, kPageSize, head_dim]
+  std::unique_ptr<KvMemory> memory_;
   std::vector<int32_t> reference_counts_;
   std::vector<int32_t> free_;  // used before and given back; taken first, since already committed
   int64_t first_unused_ = 0;

@@ -9,6 +9,7 @@
 #include "kernels/activation/silu_mul.h"
 #include "kernels/attention/kv_append.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/noise/fill_kv.h"
 #include "kernels/norm/rms_norm.h"
 #include "kernels/rope/rope.h"
 
@@ -231,7 +232,7 @@ void Transformer::logits(int64_t first_row, int64_t num_rows, float* out) {
   apply(weights_.lm_head, num_rows, normed_ + first_row * config_.hidden_size, out, false);
 }
 
-void Transformer::decode(std::span<DecodeRow> rows, float* out) {
+void Transformer::decode(std::span<DecodeRow> rows) {
   const auto num_rows = static_cast<int64_t>(rows.size());
   require(num_rows <= linear::kMaxDecodeRows, ErrorCode::kInternal, "decode of ", num_rows,
           " rows");
@@ -268,7 +269,23 @@ void Transformer::decode(std::span<DecodeRow> rows, float* out) {
     mlp(layer, num_rows);
   }
   normalize(weights_.final_norm, num_rows);
-  apply(weights_.lm_head, num_rows, normed_, out, false);
+}
+
+void Transformer::fill_noise(int64_t begin, int64_t end, uint64_t seed,
+                             std::span<const int32_t> pages) {
+  noise::FillKvParams p{.num_layers = config_.num_layers,
+                        .layer = 0,
+                        .num_kv_heads = config_.num_kv_heads,
+                        .head_dim = config_.head_dim,
+                        .begin = begin,
+                        .end = end,
+                        .seed = seed,
+                        .page_table = pages.data(),
+                        .kv = {}};
+  for (; p.layer < config_.num_layers; ++p.layer) {
+    p.kv = cache_.layer(p.layer);
+    noise::cpu::fill_kv(p);
+  }
 }
 
 }  // namespace lychee::model

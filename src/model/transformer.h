@@ -2,39 +2,35 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "io/model_files.h"
 #include "kernels/linear/linear.h"
 #include "model/decode_attention.h"
+#include "model/decoder.h"
 #include "model/kv_cache.h"
 #include "model/rope_frequencies.h"
-#include "model/weights.h"
 #include "tensor/buffer.h"
 
 namespace lychee::model {
 
-// The decoder on the CPU: token ids in, logits out, K and V into the cache. Knows no requests; the
-// caller makes the pages writable first. Not thread-safe.
-class Transformer {
+// The decoder on the CPU. Hidden states of a pass stay for logits() until the next one.
+class Transformer final : public Decoder {
  public:
   // `files` must outlive it. max_rows: most prompt tokens per pass. exact: f32 throughout.
   Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact);
 
-  // Dense causal pass over consecutive tokens of one sequence, at most max_rows. `rope_length`:
-  // tokens of the whole prompt (dynamic RoPE). Hidden states stay for logits() until the next call.
   void prefill(std::span<const int32_t> token_ids, int64_t first_position, int64_t rope_length,
-               std::span<const int32_t> pages);
-  // Logits of rows [first_row, first_row + num_rows) of the last prefill: [num_rows, vocab_size];
-  // num_rows <= linear::kMaxDecodeRows.
-  void logits(int64_t first_row, int64_t num_rows, float* out);
+               std::span<const int32_t> pages) override;
+  void decode(std::span<DecodeRow> rows) override;
+  void logits(int64_t first_row, int64_t num_rows, float* out) override;
+  [[nodiscard]] std::optional<int32_t> greedy(int64_t /*row*/) override { return std::nullopt; }
+  void fill_noise(int64_t begin, int64_t end, uint64_t seed,
+                  std::span<const int32_t> pages) override;
 
-  // One decode step, at most linear::kMaxDecodeRows rows. out: [rows, vocab_size]. Fills
-  // tokens_read.
-  void decode(std::span<DecodeRow> rows, float* out);
-
-  [[nodiscard]] const ModelWeights& weights() const { return weights_; }
+  [[nodiscard]] const ModelWeights& weights() const override { return weights_; }
 
  private:
   void embed(size_t row, int32_t token_id);
