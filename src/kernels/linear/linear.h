@@ -9,16 +9,17 @@
 namespace lychee::linear {
 
 // y[r, o] (+)= sum_i x[r, i] · W[o, i] + bias[o]
-struct LinearParams {
+template <typename Real>
+struct LinearParamsOf {
   int64_t num_rows;     // tokens
   int64_t in_features;  // a multiple of the weight's block size
   int64_t out_features;
-  const float* x;    // [num_rows, in_features], row stride x_stride
+  const Real* x;     // [num_rows, in_features], row stride x_stride
   int64_t x_stride;  // elements
   DType weight_dtype;
   const std::byte* weight;  // [out_features, in_features] row-major in blocks; may be unaligned
   const float* bias;        // [out_features] or null
-  float* y;                 // [num_rows, out_features], row stride y_stride
+  Real* y;                  // [num_rows, out_features], row stride y_stride
   int64_t y_stride;         // elements
   bool accumulate;          // adds to y (the residual) instead of overwriting it
   // f32 activations throughout. Otherwise activations may be rounded to int8 in groups of 32 before
@@ -26,6 +27,7 @@ struct LinearParams {
   bool exact;
   void* workspace;  // linear_workspace_bytes(params), aligned to 64 bytes
 };
+using LinearParams = LinearParamsOf<float>;
 
 // One of several weights that multiply the same activations: Q, K and V, or gate and up.
 struct LinearTarget {
@@ -59,6 +61,8 @@ void dequantize(DType dtype, const std::byte* src, int64_t count, float* dst);
 namespace reference {
 // Weights at their file's value, accumulated in double.
 void linear(const LinearParams& params);
+// For gradient checks: stored in double too.
+void linear(const LinearParamsOf<double>& params);
 }  // namespace reference
 
 namespace cpu {

@@ -5,20 +5,24 @@
 namespace lychee::norm {
 
 // y[r] = x[r] / sqrt(mean(x[r]²) + eps) · weight. y may be x.
-struct RmsNormParams {
+template <typename Real>
+struct RmsNormParamsOf {
   int64_t num_rows;
   int64_t dim;
-  const float* x;       // [num_rows, dim], row stride x_stride
+  const Real* x;        // [num_rows, dim], row stride x_stride
   int64_t x_stride;     // elements
   const float* weight;  // [dim]
   float eps;
-  float* y;          // [num_rows, dim], row stride y_stride
+  Real* y;           // [num_rows, dim], row stride y_stride
   int64_t y_stride;  // elements
 };
+using RmsNormParams = RmsNormParamsOf<float>;
 
 namespace reference {
 void rms_norm(const RmsNormParams& params);
-}
+// For gradient checks: stored in double too.
+void rms_norm(const RmsNormParamsOf<double>& params);
+}  // namespace reference
 namespace cpu {
 void rms_norm(const RmsNormParams& params);
 }

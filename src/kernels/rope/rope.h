@@ -29,19 +29,24 @@ struct RopeTableParams {
   float* table;  // [num_rows, head_dim]: head_dim / 2 cosines, then as many sines, times the factor
 };
 
-// `rope` with its cosines and sines out of a table.
-struct RopeApplyParams {
+// `rope` with its cosines and sines out of a table. With the signs of the sines turned it is its
+// own adjoint.
+template <typename Real>
+struct RopeApplyParamsOf {
   int64_t num_rows;  // tokens
   int num_heads;
   int head_dim;
-  float* x;            // [num_rows, num_heads, head_dim], token stride row_stride
+  Real* x;             // [num_rows, num_heads, head_dim], token stride row_stride
   int64_t row_stride;  // elements
-  const float* table;  // [num_rows, head_dim] of make_rope_table
+  const Real* table;   // [num_rows, head_dim] of make_rope_table
 };
+using RopeApplyParams = RopeApplyParamsOf<float>;
 
 namespace reference {
 void rope(const RopeParams& params);
-}
+// For gradient checks: stored in double too.
+void apply_rope_table(const RopeApplyParamsOf<double>& params);
+}  // namespace reference
 namespace cpu {
 void rope(const RopeParams& params);
 void make_rope_table(const RopeTableParams& params);

@@ -3,8 +3,10 @@
 #include <vector>
 
 namespace lychee::linear::reference {
+namespace {
 
-void linear(const LinearParams& p) {
+template <typename Real>
+void multiply(const LinearParamsOf<Real>& p) {
   const int64_t row_bytes = dtype_bytes(p.weight_dtype, p.in_features);
   std::vector<float> weight(static_cast<size_t>(p.in_features));
   for (int64_t o = 0; o < p.out_features; ++o) {
@@ -15,10 +17,20 @@ void linear(const LinearParams& p) {
         sum += static_cast<double>(p.x[r * p.x_stride + i]) *
                static_cast<double>(weight[static_cast<size_t>(i)]);
       }
-      float& y = p.y[r * p.y_stride + o];
-      y = static_cast<float>(p.accumulate ? static_cast<double>(y) + sum : sum);
+      Real& y = p.y[r * p.y_stride + o];
+      y = static_cast<Real>(p.accumulate ? static_cast<double>(y) + sum : sum);
     }
   }
+}
+
+}  // namespace
+
+void linear(const LinearParams& params) {
+  multiply(params);
+}
+
+void linear(const LinearParamsOf<double>& params) {
+  multiply(params);
 }
 
 }  // namespace lychee::linear::reference
