@@ -10,6 +10,7 @@ void add_score_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_import_heads_command(CLI::App& app);
+void add_train_heads_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_fetch_command(CLI::App& app);
 void add_bench_command(CLI::App& app);

@@ -22,10 +22,12 @@ void on_interrupt(int signal) {
 InterruptGuard::InterruptGuard() {
   interrupt_flag = 0;
   std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
 }
 
 InterruptGuard::~InterruptGuard() {
   std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 bool InterruptGuard::interrupted() const {

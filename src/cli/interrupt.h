@@ -2,7 +2,8 @@
 
 namespace lychee::cli {
 
-// While it lives, Ctrl-C sets a flag instead of ending the program; a second one in a row ends it.
+// While it lives, Ctrl-C or SIGTERM sets a flag instead of ending the program; a second one in a
+// row ends it.
 class InterruptGuard {
  public:
   InterruptGuard();

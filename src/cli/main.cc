@@ -50,6 +50,7 @@ int run_program(int argc, char** argv) {
   lychee::cli::add_tokenize_command(app);
   lychee::cli::add_inspect_command(app);
   lychee::cli::add_import_heads_command(app);
+  lychee::cli::add_train_heads_command(app);
   lychee::cli::add_eval_command(app);
   lychee::cli::add_fetch_command(app);
   lychee::cli::add_bench_command(app);

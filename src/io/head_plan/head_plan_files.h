@@ -20,6 +20,7 @@ struct HeadPlanFiles {
   std::vector<float> scores;
   std::vector<float> kuma_alpha;
   std::vector<float> kuma_beta;
+  std::string training;  // the recipe, a JSON object; may be empty. Written, not read
 };
 
 // Reads a plan folder of format version 1 and checks it against itself. Throws
@@ -32,8 +33,8 @@ struct HeadPlanFiles {
 void check_head_plan_shape(const HeadPlanFiles& files, const HeadPlanShape& model,
                            const std::string& plan_name);
 
-// Writes lychee_config.json, head_roles.tsv and, if there are scores, head_scores.tsv: each to a
-// temporary name, renamed when whole, the configuration last. Throws Error(kIo).
+// Writes lychee_config.json, head_roles.tsv and, where there are scores and parameters,
+// head_scores.tsv and head_params.safetensors: each to a temporary name, renamed when whole, the configuration last. Throws Error(kIo).
 void write_head_plan_folder(const HeadPlanFiles& files, const std::filesystem::path& folder);
 
 // A table of numbers, one row per line, values separated by tabs or spaces.

@@ -1,8 +1,5 @@
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <span>
 #include <sstream>
 #include <string_view>
 
@@ -10,6 +7,7 @@
 #include "io/fetch/sha256.h"
 #include "io/head_plan/head_plan_files.h"
 #include "io/json_file.h"
+#include "io/write_file.h"
 #include "lychee/version.h"
 
 namespace lychee::io {
@@ -17,25 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Readers see the old file or the new one, never a part.
-void write_and_rename(const fs::path& path, std::string_view text) {
-  const fs::path temporary =
-      path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()));
-  std::ofstream stream(temporary, std::ios::binary);
-  stream.write(text.data(), static_cast<std::streamsize>(text.size()));
-  stream.close();
-  std::error_code error;
-  if (stream.good()) {
-    fs::rename(temporary, path, error);
-  }
-  if (!stream.good() || error) {
-    const std::string reason = error ? error.message() : std::strerror(errno);
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    fail(ErrorCode::kIo, "cannot write ", path.string(), ": ", reason);
-  }
-}
 
 std::string format_roles(const HeadPlan& plan) {
   std::string text;
@@ -56,6 +35,25 @@ std::string format_scores(const HeadPlanFiles& files) {
     text << std::scientific << files.scores[i] << ((i + 1) % columns == 0 ? '\n' : '\t');
   }
   return text.str();
+}
+
+// The gates' parameters as a safetensors file: kuma.alpha and kuma.beta, F32.
+std::string format_params(const HeadPlanFiles& files) {
+  const size_t bytes = files.kuma_alpha.size() * sizeof(float);
+  const auto entry = [&](size_t begin) {
+    return Json{{"dtype", "F32"},
+                {"shape", {files.plan.num_layers(), files.plan.num_kv_heads()}},
+                {"data_offsets", {begin, begin + bytes}}};
+  };
+  std::string header = Json{{"kuma.alpha", entry(0)}, {"kuma.beta", entry(bytes)}}.dump();
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t header_bytes = header.size();
+  std::string text(sizeof(header_bytes), '\0');
+  std::memcpy(text.data(), &header_bytes, sizeof(header_bytes));
+  text += header;
+  text.append(reinterpret_cast<const char*>(files.kuma_alpha.data()), bytes);
+  text.append(reinterpret_cast<const char*>(files.kuma_beta.data()), bytes);
+  return text;
 }
 
 Json selection_json(const Selection& selection) {
@@ -101,6 +99,9 @@ Json config_json(const HeadPlanFiles& files, const std::string& roles_sha256) {
     json["rounding"] = {{"rule", files.rounding_rule}};
   }
   json["cache_correction"] = {{"every", files.plan.cache_correction}};
+  if (!files.training.empty()) {
+    json["training"] = Json::parse(files.training);
+  }
   json["tool"] = std::string("lycheedecode ") + kVersion;
   return json;
 }
@@ -119,6 +120,11 @@ void write_head_plan_folder(const HeadPlanFiles& files, const fs::path& folder) 
   write_and_rename(folder / "head_roles.tsv", roles);
   if (!files.scores.empty()) {
     write_and_rename(folder / "head_scores.tsv", format_scores(files));
+  }
+  if (!files.kuma_alpha.empty()) {
+    require(files.kuma_alpha.size() == files.kuma_beta.size(), ErrorCode::kInternal,
+            "as many alphas as betas");
+    write_and_rename(folder / "head_params.safetensors", format_params(files));
   }
   const Json config = config_json(files, sha256_hex(std::as_bytes(std::span(roles))));
   write_and_rename(folder / "lychee_config.json",

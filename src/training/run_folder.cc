@@ -1,0 +1,82 @@
+#include "training/run_folder.h"
+
+#include <fmt/format.h>
+
+#include <sstream>
+#include <utility>
+
+#include "base/check.h"
+#include "io/write_file.h"
+#include "training/checkpoint.h"
+
+namespace lychee::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kHeader =
+    "step,loss,density,lambda,learning_rate,num_retrieval,skipped,seconds\n";
+
+std::string read_file(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  require(stream.good(), ErrorCode::kIo, "cannot read ", path.string());
+  return text.str();
+}
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
+    : folder_(std::move(folder)), options_(std::move(options)) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  require(!error, ErrorCode::kIo, "cannot create ", folder_.string(), ": ", error.message());
+  const fs::path checkpoint = folder_ / "checkpoint.bin";
+  const fs::path log = folder_ / "log.csv";
+  const bool has_run = fs::exists(checkpoint, error) || fs::exists(log, error);
+  require(resume || !has_run, ErrorCode::kInvalidArgument, folder_.string(),
+          " holds a run already: give --resume to go on, or another folder");
+  if (fs::exists(checkpoint, error)) {
+    checkpoint_ = decode_checkpoint(read_file(checkpoint), options_, checkpoint.string());
+  } else {
+    io::write_and_rename(folder_ / "options.json", options_);
+  }
+  cut_log(checkpoint_ ? checkpoint_->step : 0);
+  log_.open(log, std::ios::binary | std::ios::app);
+  require(log_.good(), ErrorCode::kIo, "cannot write ", log.string());
+}
+
+// Steps after the checkpoint are done again, and logged again.
+void RunFolder::cut_log(int64_t steps) const {
+  const fs::path path = folder_ / "log.csv";
+  std::error_code error;
+  std::string kept = kHeader;
+  if (steps > 0 && fs::exists(path, error)) {
+    std::istringstream lines(read_file(path));
+    std::string line;
+    std::getline(lines, line);
+    for (int64_t step = 0; step < steps && std::getline(lines, line) && !lines.eof(); ++step) {
+      kept += line + "\n";
+    }
+  }
+  io::write_and_rename(path, kept);
+}
+
+void RunFolder::log(const StepRecord& record, double seconds) {
+  log_ << fmt::format("{},{:.9g},{:.9g},{:.9g},{:.6g},{},{},{:.3f}\n", record.step, record.loss,
+                      record.density, record.lambda, record.learning_rate, record.num_retrieval,
+                      record.skipped, seconds)
+       << std::flush;
+  require(log_.good(), ErrorCode::kIo, "cannot write ", (folder_ / "log.csv").string());
+}
+
+void RunFolder::write_checkpoint(const TrainerState& state) const {
+  io::write_and_rename(folder_ / "checkpoint.bin", encode_checkpoint(state, options_));
+}
+
+void RunFolder::write_report(const std::string& html) const {
+  io::write_and_rename(folder_ / "report.html", html);
+}
+
+}  // namespace lychee::training

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "training/trainer.h"
+
+namespace lychee::training {
+
+// The --out folder of a run: options.json, log.csv, checkpoint.bin, and at the end the plan and
+// report.html. All but the log are written whole or not at all.
+class RunFolder {
+ public:
+  // `options` is the text of options.json. Throws Error(kIo) for a folder that cannot be written,
+  // Error(kInvalidArgument) for one that holds a run when `resume` is false, or a run of other
+  // options when it is true.
+  RunFolder(std::filesystem::path folder, std::string options, bool resume);
+
+  // Where an earlier run stopped; nothing when there is no checkpoint. Drops what the log holds
+  // beyond it.
+  [[nodiscard]] std::optional<TrainerState> take_checkpoint() { return std::move(checkpoint_); }
+  void log(const StepRecord& record, double seconds);
+  void write_checkpoint(const TrainerState& state) const;
+  void write_report(const std::string& html) const;
+
+  [[nodiscard]] const std::filesystem::path& path() const { return folder_; }
+  [[nodiscard]] const std::string& options() const { return options_; }
+
+ private:
+  void cut_log(int64_t steps) const;
+
+  std::filesystem::path folder_;
+  std::string options_;
+  std::optional<TrainerState> checkpoint_;
+  std::ofstream log_;
+};
+
+}  // namespace lychee::training

@@ -1,0 +1,108 @@
+#include "training/training_report.h"
+
+#include <fmt/format.h>
+
+#include "report/curves.h"
+#include "report/head_map.h"
+#include "report/heat_map.h"
+#include "report/page.h"
+
+namespace lychee::training {
+namespace {
+
+// The mean of every `width` steps: one step's loss depends on its sample more than on the gates.
+template <typename Value>
+report::Curve curve(const char* title, const std::vector<StepRecord>& history, size_t width,
+                    const Value& value) {
+  report::Curve result{title, "step", {}};
+  for (size_t begin = 0; begin < history.size(); begin += width) {
+    const size_t end = std::min(begin + width, history.size());
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) {
+      sum += static_cast<double>(value(history[i]));
+    }
+    result.points.emplace_back(static_cast<double>(history[begin].step),
+                               sum / static_cast<double>(end - begin));
+  }
+  return result;
+}
+
+report::HeatMap histograms(const std::vector<ScoreHistogram>& all) {
+  report::HeatMap map{.title = "Scores of the gates over time (share of gates)",
+                      .row_label = "score",
+                      .column_label = "step",
+                      .row_names = {},
+                      .column_names = {},
+                      .values = {}};
+  for (const ScoreHistogram& histogram : all) {
+    map.column_names.push_back(std::to_string(histogram.step));
+  }
+  for (int bin = kScoreBins - 1; bin >= 0; --bin) {
+    map.row_names.push_back(fmt::format("{:.1f}–{:.1f}", static_cast<double>(bin) / kScoreBins,
+                                        static_cast<double>(bin + 1) / kScoreBins));
+    map.values.emplace_back();
+    for (const ScoreHistogram& histogram : all) {
+      map.values.back().push_back(histogram.share[bin]);
+    }
+  }
+  return map;
+}
+
+report::HeatMap score_map(const std::vector<double>& scores, const HeadPlan& plan) {
+  report::HeatMap map{.title = "Scores of the gates at the end",
+                      .row_label = "layer",
+                      .column_label = "KV head",
+                      .row_names = {},
+                      .column_names = {},
+                      .values = {}};
+  for (int head = 0; head < plan.num_kv_heads(); ++head) {
+    map.column_names.push_back(std::to_string(head));
+  }
+  for (int layer = 0; layer < plan.num_layers(); ++layer) {
+    map.row_names.push_back(std::to_string(layer));
+    const auto begin = scores.begin() + static_cast<int64_t>(layer) * plan.num_kv_heads();
+    map.values.emplace_back(begin, begin + plan.num_kv_heads());
+  }
+  return map;
+}
+
+report::HeadMap head_map(const HeadPlan& plan) {
+  report::HeadMap map{.title = fmt::format("The plan: {} retrieval heads", plan.num_retrieval()),
+                      .retrieval = {}};
+  for (int layer = 0; layer < plan.num_layers(); ++layer) {
+    map.retrieval.emplace_back();
+    for (int head = 0; head < plan.num_kv_heads(); ++head) {
+      map.retrieval.back().push_back(plan.role(layer, head) == HeadRole::kRetrieval);
+    }
+  }
+  return map;
+}
+
+}  // namespace
+
+std::string render_training_report(const TrainerState& state, const std::vector<double>& scores,
+                                   const HeadPlan& plan, double undecided,
+                                   const std::string& options) {
+  const std::vector<StepRecord>& history = state.history;
+  const size_t width = std::max<size_t>(history.size() / 100, 1);
+  const auto add = [&](const char* title, const auto& value) {
+    return svg(curve(title, history, width, value));
+  };
+  std::vector<std::string> fragments;
+  fragments.push_back(fmt::format(
+      "<p>{} steps, {} of them skipped because they were not finite. {:.1f} % of the gates are "
+      "undecided (score between 0.1 and 0.9). Curves show means of {} steps.</p>\n",
+      history.size(), state.skipped, 100 * undecided, width));
+  fragments.push_back(add("Distillation loss", [](const StepRecord& r) { return r.loss; }));
+  fragments.push_back(add("Expected density", [](const StepRecord& r) { return r.density; }));
+  fragments.push_back(add("λ", [](const StepRecord& r) { return r.lambda; }));
+  fragments.push_back(add("Scores above 0.5, layer 0 included",
+                          [](const StepRecord& r) { return r.num_retrieval; }));
+  fragments.push_back(svg(histograms(state.histograms)));
+  fragments.push_back(svg(score_map(scores, plan)));
+  fragments.push_back(svg(head_map(plan)));
+  fragments.push_back("<h2>Options</h2>\n<pre>" + report::escape_html(options) + "</pre>\n");
+  return report::html_page("Head training", fragments);
+}
+
+}  // namespace lychee::training
