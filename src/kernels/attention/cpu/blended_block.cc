@@ -127,8 +127,12 @@ void BlendedBlock::emit_scores(const float* scores) const {
     }
     float* to = p_.scores + (kv_head_ * p_.num_rows + row) * p_.scores_stride;
     const float share = 1.0F / static_cast<float>(group_size_);
-    for (int64_t t = 0; t < kv_len(query); ++t) {
-      to[t] = g == 0 ? from[t] * share : to[t] + from[t] * share;
+    const int64_t n = kv_len(query);
+    if (g == 0) {
+      std::fill_n(to, n, 0.0F);
+    }
+    for (int64_t t = 0; t < n; ++t) {
+      to[t] += from[t] * share;
     }
   }
 }

@@ -1,0 +1,200 @@
+#include "training/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/needle/builtin_needle.h"
+#include "reference_kernels.h"
+#include "support/expect_error.h"
+#include "text/tokenizer.h"
+#include "training/checkpoint.h"
+
+namespace lychee::training {
+namespace {
+
+constexpr Selection kSelection = {.budget = 48, .sink = 4, .recent = 12};
+constexpr int kMaxSteps = 60;
+
+// A short run on the built-in model, whose retrieval head is known.
+template <typename Real>
+class NeedleRun {
+ public:
+  NeedleRun(const std::string& model, const Kernels<Real>& kernels, const TrainerOptions& options,
+            Loss loss = Loss::kKl, Chain chain = Chain::kInference)
+      : files_(io::open_model(model)),
+        weights_(model::load_weights(files_)),
+        kernels_(kernels),
+        tokenizer_(*files_.tokenizer),
+        data_({.mixture = {{DataTask::kNeedle, 1.0}},
+               .context_min = 150,
+               .context_max = 220,
+               .seed = options.seed},
+              [this](std::string_view text) { return tokenizer_.encode(text, true); }, {}, {}),
+        distillation_(files_.config, weights_, kernels_,
+                      {.loss = loss,
+                       .chain = chain,
+                       .selection = kSelection,
+                       .max_context = data_.max_context(),
+                       .max_target = data_.max_target()}),
+        trainer_(files_.config, distillation_, data_, options) {}
+
+  Trainer<Real>& trainer() { return trainer_; }
+  void finish() {
+    while (!trainer_.done()) {
+      (void)trainer_.step();
+    }
+  }
+
+ private:
+  io::ModelFiles files_;
+  model::ModelWeights weights_;
+  Kernels<Real> kernels_;
+  text::Tokenizer tokenizer_;
+  TrainingData data_;
+  Distillation<Real> distillation_;
+  Trainer<Real> trainer_;
+};
+
+TrainerOptions options_for(const std::string& model, uint64_t seed) {
+  const io::ModelConfig config = io::open_model(model).config;
+  const int num_retrieval = config.num_kv_heads + 1;
+  return {.steps = kMaxSteps,
+          .learning_rate = 0.05,
+          .target_density = density_for(num_retrieval, config.num_layers, config.num_kv_heads),
+          .num_retrieval = num_retrieval,
+          .seed = seed};
+}
+
+class GroundTruthTest : public testing::TestWithParam<std::tuple<const char*, uint64_t>> {};
+
+TEST_P(GroundTruthTest, TrainingFindsTheCircuit) {
+  const auto& [model, seed] = GetParam();
+  NeedleRun<float> run(model, cpu_kernels(), options_for(model, seed));
+  run.finish();
+  const HeadPlan truth = io::builtin_needle_plan(model);
+  EXPECT_TRUE(run.trainer().plan() == truth);
+  EXPECT_EQ(run.trainer().state().skipped, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Needle, GroundTruthTest,
+    testing::Combine(testing::Values("builtin:needle", "builtin:needle?layer=2&head=3",
+                                     "builtin:needle?layers=7&layer=5&head=0&distractors=5"),
+                     testing::Values(1, 2)));
+
+TEST(Trainer, RunsOnTheReferenceInDouble) {
+  TrainerOptions options = options_for("builtin:needle", 1);
+  options.steps = 2;
+  NeedleRun<double> reference("builtin:needle", test::reference_kernels(), options);
+  NeedleRun<float> cpu("builtin:needle", cpu_kernels(), options);
+  reference.finish();
+  cpu.finish();
+  EXPECT_NEAR(cpu.trainer().state().history[1].loss, reference.trainer().state().history[1].loss,
+              1e-3 * reference.trainer().state().history[1].loss);
+  const std::vector<double> expected = reference.trainer().scores();
+  const std::vector<double> actual = cpu.trainer().scores();
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(actual[i], expected[i], 1e-3);
+  }
+}
+
+TEST(Trainer, ResumedRunEqualsAnUninterruptedOne) {
+  TrainerOptions options = options_for("builtin:needle", 4);
+  options.steps = 9;
+  options.context_reuse = 2;  // 5 steps end in the middle of a context
+  NeedleRun<float> whole("builtin:needle", cpu_kernels(), options);
+  whole.finish();
+  std::string checkpoint;
+  {
+    NeedleRun<float> first("builtin:needle", cpu_kernels(), options);
+    for (int i = 0; i < 5; ++i) {
+      (void)first.trainer().step();
+    }
+    checkpoint = encode_checkpoint(first.trainer().state(), "options");
+  }
+  NeedleRun<float> second("builtin:needle", cpu_kernels(), options);
+  second.trainer().set_state(decode_checkpoint(checkpoint, "options", "checkpoint.bin"));
+  second.finish();
+  EXPECT_EQ(encode_checkpoint(second.trainer().state(), "options"),
+            encode_checkpoint(whole.trainer().state(), "options"));
+}
+
+TEST(Trainer, CheckpointsThatAreNotWholeAreRefused) {
+  TrainerOptions options = options_for("builtin:needle", 4);
+  options.steps = 1;
+  NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+  run.finish();
+  const std::string good = encode_checkpoint(run.trainer().state(), "a");
+  EXPECT_EQ(decode_checkpoint(good, "a", "f").step, 1);
+  test::expect_error(ErrorCode::kInvalidArgument, "other options",
+                     [&] { (void)decode_checkpoint(good, "b", "f"); });
+  test::expect_error(ErrorCode::kInvalidArgument, "damaged",
+                     [&] { (void)decode_checkpoint(good.substr(0, good.size() - 1), "a", "f"); });
+  test::expect_error(ErrorCode::kInvalidArgument, "no checkpoint",
+                     [&] { (void)decode_checkpoint("nonsense", "a", "f"); });
+}
+
+// Poisons every run from the second on.
+Kernels<float> poisoned_kernels() {
+  Kernels<float> kernels = cpu_kernels();
+  kernels.kl_divergence = [](const loss::LogitLossParams<float>& p) {
+    loss::cpu::kl_divergence(p);
+    p.student[0] = std::numeric_limits<float>::quiet_NaN();
+  };
+  return kernels;
+}
+
+TEST(Trainer, StepsThatAreNotFiniteAreSkippedAndThreeStopTheRun) {
+  TrainerOptions options = options_for("builtin:needle", 4);
+  NeedleRun<float> run("builtin:needle", poisoned_kernels(), options);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(run.trainer().step().skipped, 1);
+    EXPECT_NE(run.trainer().skip_reason().find("layer 1, KV head 0"), std::string::npos);
+  }
+  EXPECT_EQ(run.trainer().state().skipped, 2);
+  EXPECT_EQ(run.trainer().state().updates, 0);
+  for (const GateParams& params : run.trainer().state().params) {
+    EXPECT_EQ(params, (GateParams{1, 1}));
+  }
+  test::expect_error(ErrorCode::kInternal, "training stopped", [&] { (void)run.trainer().step(); });
+}
+
+TEST(Trainer, TrapezoidRisesStaysAndFalls) {
+  EXPECT_DOUBLE_EQ(trapezoid(0, 100), 0.1);
+  EXPECT_DOUBLE_EQ(trapezoid(10, 100), 0.55);
+  EXPECT_DOUBLE_EQ(trapezoid(20, 100), 1);
+  EXPECT_DOUBLE_EQ(trapezoid(80, 100), 1);
+  EXPECT_DOUBLE_EQ(trapezoid(90, 100), 0.55);
+}
+
+TEST(Trainer, DensityOfTheInitialGatesAndItsConstraint) {
+  TrainerOptions options = options_for("builtin:needle", 4);
+  options.steps = 1;
+  NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+  const StepRecord record = run.trainer().step();
+  // 5 of 6 layers have gates, each open with probability 11/12.
+  EXPECT_NEAR(record.density, 5.0 / 6 * 11 / 12, 1e-12);
+  EXPECT_EQ(record.lambda, 2);
+  // m = 0.1 ĉ, λ = 2 exp(0.001 m)
+  const double violation = record.density - options.target_density;
+  EXPECT_NEAR(run.trainer().state().lambda, 2 * std::exp(0.001 * 0.1 * violation), 1e-12);
+}
+
+TEST(Trainer, ImpossibleTargetsAreRefused) {
+  test::expect_error(ErrorCode::kInvalidArgument, "3 retrieval",
+                     [] { (void)density_for(3, 6, 4); });
+  test::expect_error(ErrorCode::kInvalidArgument, "4", [] { (void)density_for(25, 6, 4); });
+  EXPECT_NEAR(density_for(32, 32, 8), 24.0 / 256, 1e-15);
+  TrainerOptions options = options_for("builtin:needle", 4);
+  options.target_density = 0.9;
+  test::expect_error(ErrorCode::kInvalidArgument, "impossible",
+                     [&] { NeedleRun<float>("builtin:needle", cpu_kernels(), options); });
+}
+
+}  // namespace
+}  // namespace lychee::training
