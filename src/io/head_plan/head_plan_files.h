@@ -34,7 +34,8 @@ void check_head_plan_shape(const HeadPlanFiles& files, const HeadPlanShape& mode
                            const std::string& plan_name);
 
 // Writes lychee_config.json, head_roles.tsv and, where there are scores and parameters,
-// head_scores.tsv and head_params.safetensors: each to a temporary name, renamed when whole, the configuration last. Throws Error(kIo).
+// head_scores.tsv and head_params.safetensors: each to a temporary name, renamed when whole, the
+// configuration last. Throws Error(kIo).
 void write_head_plan_folder(const HeadPlanFiles& files, const std::filesystem::path& folder);
 
 // A table of numbers, one row per line, values separated by tabs or spaces.
