@@ -1,23 +1,20 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "cli/commands.h"
-#include "cli/common_options.h"
+#include "cli/eval_settings.h"
 #include "cli/interrupt.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
 #include "eval/eval_report.h"
+#include "eval/rows.h"
 #include "eval/runner.h"
 
 namespace lychee::cli {
@@ -28,31 +25,32 @@ struct EvalCommandOptions {
   CommonOptions common;
   ModelOptions model;
   DecodingOptions decoding;
+  EvalLists lists;
   std::vector<std::string> tasks;
   std::vector<int64_t> lengths = {1024, 8192};
   int samples = 10;
-  std::vector<std::string> policies;
-  std::vector<int> budgets;
-  std::vector<std::string> heads;
+  std::vector<std::string> text_files;
+  std::vector<std::string> data;
+  bool skip_bad = false;
+  bool raw = false;
+  bool together = false;
+  int64_t decode_tokens = 128;
   std::string out;
   bool resume = false;
 };
-
-// Small budgets leave no room for the default forced tokens; tables with them say so.
-constexpr int kSmallBudget = 512;
-constexpr int kSmallSink = 16;
-constexpr int kSmallRecent = 64;
 
 class EvalSession {
  public:
   explicit EvalSession(const EvalCommandOptions& options)
       : options_(options), engine_(engine_options(options.model, options.common)) {
-    eval_.tasks = options.tasks;
     eval_.lengths = options.lengths;
     eval_.samples = options.samples;
     eval_.seed = options.common.seed;
-    add_settings();
+    eval_.together = options.together;
+    eval_.settings =
+        eval_settings(options.lists, options.decoding, options.model.model, engine_.model());
     check_eval_options(eval_, engine_.model());
+    tasks_ = eval::make_tasks(options.tasks, task_inputs());
   }
 
   void run() {
@@ -63,132 +61,139 @@ class EvalSession {
     const InterruptGuard guard;
     std::optional<ProgressBar> bar;
     std::string label;
-    const auto results = eval::run_eval(
-        engine_, eval_, folder ? &*folder : nullptr, [&](const eval::EvalProgress& progress) {
-          const std::string next = fmt::format("{} {} {}/{}", progress.task, progress.length,
-                                               progress.sample + 1, eval_.samples);
-          if (next != label) {
-            label = next;
-            bar.emplace(label);
-          }
-          bar->update(progress.prompt_done, progress.prompt_total);
-          return !guard.interrupted();
-        });
+    const auto results = eval::run_eval(engine_, tasks_, eval_, folder ? &*folder : nullptr,
+                                        [&](const eval::EvalProgress& progress) {
+                                          const std::string next = fmt::format(
+                                              "{} {} {}/{}", progress.task, progress.length,
+                                              progress.sample + 1, progress.num_samples);
+                                          if (next != label) {
+                                            label = next;
+                                            bar.emplace(label);
+                                          }
+                                          bar->update(progress.prompt_done, progress.prompt_total);
+                                          return !guard.interrupted();
+                                        });
     bar.reset();
     if (guard.interrupted()) {
       print_note("stopped; the rows hold what was done");
     }
-    const std::vector<eval::EvalRow> rows = eval::summarize(results);
-    if (folder) {
-      folder->write_report(eval::render_report(rows, describe()));
-    }
-    print(rows);
+    publish(results, folder ? &*folder : nullptr);
   }
 
  private:
-  // Every policy with every head plan and budget that it has a use for.
-  void add_settings() {
-    std::vector<std::optional<std::string>> policies(options_.policies.begin(),
-                                                     options_.policies.end());
-    if (policies.empty()) {
-      policies.push_back(options_.decoding.policy);
+  eval::TaskInputs task_inputs() {
+    eval::TaskInputs inputs;
+    inputs.encode = [this](std::string_view text) { return engine_.encode(text); };
+    const bool chat = !options_.raw && engine_.model().has_chat_template;
+    inputs.wrap = [this, chat](std::string_view user, std::string_view answer_prefix) {
+      const std::pair<std::string, std::string> message{"user", user};
+      return (chat ? engine_.render_chat({&message, 1}) : std::string(user)).append(answer_prefix);
+    };
+    std::string text;
+    for (const std::string& file : options_.text_files) {
+      text += eval::read_data(file) + "\n";
     }
-    std::vector<std::optional<int>> budgets(options_.budgets.begin(), options_.budgets.end());
-    if (budgets.empty()) {
-      budgets.push_back(options_.decoding.budget);
+    inputs.own_book = !options_.text_files.empty();
+    inputs.book = std::make_shared<samples::Book>(inputs.own_book ? samples::Book(text)
+                                                                  : samples::default_book());
+    bad_.skip = options_.skip_bad;
+    for (const std::string& file : options_.data) {
+      inputs.data.push_back(eval::read_jsonl(file, bad_));
     }
-    for (const std::optional<std::string>& policy : policies) {
-      const auto parsed = policy ? parse_policy(*policy) : std::nullopt;
-      require(!policy || parsed, ErrorCode::kInvalidArgument, "--policies: no policy '",
-              policy.value_or(""),
-              "'; there are dense, hybrid, layer-shared, streaming, duo and page-bound");
-      std::vector<std::optional<std::string>> plans(options_.heads.begin(), options_.heads.end());
-      if (plans.empty() || (parsed && !policy_needs_plan(*parsed))) {
-        plans = {std::nullopt};
-      }
-      for (const std::optional<std::string>& plan : plans) {
-        for (const std::optional<int>& budget : budgets) {
-          add_setting(policy, plan, budget);
-        }
-      }
-    }
+    inputs.bad = &bad_;
+    inputs.decode_tokens = options_.decode_tokens;
+    return inputs;
   }
 
-  void add_setting(const std::optional<std::string>& policy, const std::optional<std::string>& plan,
-                   const std::optional<int>& budget) {
-    DecodingOptions decoding = options_.decoding;
-    decoding.policy = policy;
-    decoding.heads = plan;
-    decoding.budget = budget;
-    if (budget && *budget < kSmallBudget && !decoding.sink && !decoding.recent) {
-      decoding.sink = kSmallSink;
-      decoding.recent = kSmallRecent;
-      print_note(fmt::format("budget {}: sink {}, recent {}", *budget, kSmallSink, kSmallRecent));
-    }
-    const GenerationOptions setting =
-        generation_options(decoding, options_.model.model, engine_.model(), int64_t{0});
-    const std::string heads = setting.head_plan ? setting.head_plan->name : "";
-    const int key_budget = setting.policy == Policy::kDense ? 0 : setting.selection.budget;
-    if (seen_.insert({setting.policy, heads, key_budget}).second) {
-      eval_.settings.push_back(setting);
-    }
-  }
-
-  // An option that the settings differ in is a list of its values.
   [[nodiscard]] nlohmann::ordered_json describe() const {
     nlohmann::ordered_json json =
-        describe_options(eval_.settings.front(), engine_, options_.model, options_.common);
+        describe_settings(eval_.settings, engine_, options_.model, options_.common);
     json.erase("max_tokens");  // what the answer needs
-    json["settings"] = nlohmann::ordered_json::array();
-    for (const GenerationOptions& setting : eval_.settings) {
-      const auto all = describe_options(setting, engine_, options_.model, options_.common);
-      nlohmann::ordered_json entry;
-      for (const char* name : {"policy", "heads", "budget", "sink", "recent"}) {
-        entry[name] = all[name];
-      }
-      json["settings"].push_back(entry);
-    }
-    for (const char* name : {"policy", "heads", "budget", "sink", "recent"}) {
-      nlohmann::ordered_json values = nlohmann::ordered_json::array();
-      for (const auto& entry : json["settings"]) {
-        if (std::find(values.begin(), values.end(), entry[name]) == values.end()) {
-          values.push_back(entry[name]);
-        }
-      }
-      json[name] = values.size() == 1 ? values.front() : values;
-    }
-    json["tasks"] = eval_.tasks;
+    json["tasks"] = options_.tasks;
     json["lengths"] = eval_.lengths;
     json["samples"] = eval_.samples;
+    json["text_files"] = options_.text_files;
+    json["data"] = options_.data;
+    json["raw"] = options_.raw;
+    json["together"] = options_.together;
+    json["decode_tokens"] = options_.decode_tokens;
     return json;
   }
 
-  void print(const std::vector<eval::EvalRow>& rows) const {
-    if (options_.common.json) {
-      nlohmann::ordered_json json;
-      json["rows"] = nlohmann::ordered_json::array();
-      for (const eval::EvalRow& row : rows) {
-        json["rows"].push_back(eval::to_json(row));
-      }
-      json["options"] = describe();
-      print_json(std::move(json));
-      return;
-    }
-    fmt::print("{:<9}{:>9}  {:<13}{:<18}{:>7}{:>9}{:>7}  {:<14}{:>8}{:>10}\n", "task", "length",
-               "policy", "heads", "budget", "samples", "score", "95 %", "kv read", "tokens/s");
+  void publish(const std::vector<eval::SampleResult>& results,
+               const eval::ResultFolder* folder) const {
+    const std::vector<eval::EvalRow> rows = eval::summarize(results);
+    nlohmann::ordered_json json;
+    json["rows"] = nlohmann::ordered_json::array();
     for (const eval::EvalRow& row : rows) {
-      fmt::print(
-          "{:<9}{:>9}  {:<13}{:<18}{:>7}{:>9}{:>7.2f}  {:.2f}…{:.2f}     {:>8.3f}{:>10.1f}\n",
-          row.task, row.length, row.policy, row.heads, row.budget, row.samples, row.score,
-          row.ci_low, row.ci_high, row.kv_read, row.tokens_per_s);
+      json["rows"].push_back(eval::to_json(row));
     }
+    json["totals"] = eval::to_json(eval::total(results));
+    json["totals"]["bad_lines"] = bad_.count;
+    json["options"] = describe();
+    if (folder != nullptr) {
+      folder->write("rows.json", json.dump(2) + "\n");
+      folder->write("rows.csv", eval::to_csv(rows));
+      folder->write("report.html", eval::render_report(results, json["options"]));
+    }
+    if (options_.common.json) {
+      print_json(std::move(json));
+    } else {
+      print_table(rows, eval::total(results));
+    }
+  }
+
+  static void print_table(const std::vector<eval::EvalRow>& rows, const eval::EvalTotals& totals) {
+    fmt::print("{:<18}{:>9}  {:<34}{:>8}{:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
+               "samples", "score", "95 %", "kv read", "tokens/s");
+    for (const eval::EvalRow& row : rows) {
+      fmt::print("{:<18}{:>9}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}\n", row.task,
+                 row.length, row.setting(), row.samples, row.score,
+                 fmt::format("{:.2f}…{:.2f}", row.interval.low, row.interval.high), row.kv_read,
+                 row.tokens_per_s);
+    }
+    fmt::print(
+        "{} prompts, {} tokens prefilled in {:.1f} s for {} answers decoded in {:.1f} s; {} tokens "
+        "were not prefilled again\n",
+        totals.prompts, totals.prefilled_tokens, totals.prefill_seconds, totals.answers,
+        totals.decode_seconds, totals.shared_tokens);
   }
 
   const EvalCommandOptions& options_;
   Engine engine_;
   eval::EvalOptions eval_;
-  std::set<std::tuple<Policy, std::string, int>> seen_;
+  eval::BadLines bad_;
+  eval::TaskList tasks_;
 };
+
+void add_task_options(CLI::App& command, EvalCommandOptions& options) {
+  command.add_option("TASK", options.tasks, "Tasks to run, see below")
+      ->required()
+      ->check(CLI::IsMember(eval::task_names()));
+  command
+      .add_option("--lengths", options.lengths,
+                  "Tokens of prompt and answer together: a,b,… (default 1024,8192)")
+      ->delimiter(',')
+      ->check(whole_number(1, std::numeric_limits<int64_t>::max()));
+  command.add_option("--samples", options.samples, "Samples per task and length")
+      ->check(whole_number(1))
+      ->capture_default_str();
+  command.add_option("--text-file", options.text_files,
+                     "Text to hide things in or to follow (repeatable); default: two chapters of "
+                     "Persuasion, and filler for needle");
+  command
+      .add_option("--decode-tokens", options.decode_tokens,
+                  "Tokens that perplexity and recall follow by decode steps")
+      ->check(whole_number(2, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
+  command.add_flag("--together", options.together,
+                   "Decode the settings of a prompt in one batch: sooner done; tokens/s is then "
+                   "each one's share");
+  command.add_option("--out", options.out,
+                     "Folder for options.json, results.jsonl (a line per sample), rows.json, "
+                     "rows.csv and report.html");
+  command.add_flag("--resume", options.resume, "Go on where results of the same options end");
+}
 
 }  // namespace
 
@@ -196,40 +201,22 @@ void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<EvalCommandOptions>();
   CLI::App* command = app.add_subcommand("eval", "Score a model on long-context tasks");
   command->footer(
-      "Tasks: passkey (a 5-digit key in repeated filler).\n"
+      "Tasks:\n"
+      "  passkey     a 5-digit key in repeated filler, by depth\n"
+      "  needle      a 7-digit number in filler, or in --text-file, by depth\n"
+      "  phrase      ten phrases of 32 words in a text, all asked\n"
+      "  perplexity  a text followed by decode steps, compared with dense decoding\n"
+      "  recall      share of the attention mass that each sparse head's set covers\n"
       "Every prompt is prefilled once and answered under each policy, head plan and budget.\n"
       "Examples:\n"
       "  lycheedecode eval passkey --model builtin:needle --lengths 1024,8192,65536 --budgets 512\n"
-      "  lycheedecode eval passkey --model smollm2 --lengths 4096 --policies "
-      "dense,hybrid,streaming "
-      "--heads uniform:22,random:22:1 --budgets 512,1024 --out results");
-  command->add_option("TASK", options->tasks, "Tasks to run: passkey")
-      ->required()
-      ->check(CLI::IsMember({"passkey"}));
+      "  lycheedecode eval passkey phrase --model smollm2 --lengths 4096 --policies "
+      "dense,hybrid,streaming --heads uniform:22,random:22:1 --budgets 512,1024 --out results");
+  add_task_options(*command, *options);
   add_model_options(*command, options->model);
-  command
-      ->add_option("--lengths", options->lengths,
-                   "Tokens of prompt and answer together: a,b,… (default 1024,8192)")
-      ->delimiter(',')
-      ->check(whole_number(1, std::numeric_limits<int64_t>::max()));
-  command->add_option("--samples", options->samples, "Samples per task and length")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command->add_option("--policies", options->policies, "Policies to compare: a,b,…")
-      ->delimiter(',');
-  command->add_option("--budgets", options->budgets, "Budgets to compare: a,b,…")
-      ->delimiter(',')
-      ->check(whole_number(1));
-  command->add_option("--out", options->out,
-                      "Folder for options.json, results.jsonl (a line per sample) and report.html");
-  command->add_flag("--resume", options->resume, "Go on where results of the same options end");
   add_decoding_options(*command, options->decoding);
   command->remove_option(command->get_option("--heads"));
-  command
-      ->add_option("--heads", options->heads,
-                   "Head plans to compare: folders, uniform:N, random:N:SEED, builtin, "
-                   "builtin:swapped")
-      ->delimiter(',');
+  add_eval_lists(*command, options->lists);
   add_common_options(*command, options->common);
   command->callback([options] {
     apply_common_options(options->common);

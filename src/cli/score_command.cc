@@ -11,6 +11,7 @@
 #include "cli/common_options.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
+#include "eval/logits.h"
 
 namespace lychee::cli {
 
@@ -27,38 +28,6 @@ struct ScoreOptions {
   bool compare_dense = false;
 };
 
-// Log-softmax of a row of logits, in double.
-std::vector<double> log_softmax(std::span<const float> logits) {
-  double max = -std::numeric_limits<double>::infinity();
-  for (const float x : logits) {
-    max = std::max(max, static_cast<double>(x));
-  }
-  double sum = 0;
-  for (const float x : logits) {
-    sum += std::exp(static_cast<double>(x) - max);
-  }
-  const double normalizer = max + std::log(sum);
-  std::vector<double> result(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    result[i] = static_cast<double>(logits[i]) - normalizer;
-  }
-  return result;
-}
-
-double kl_divergence(std::span<const float> from, std::span<const float> to) {
-  const std::vector<double> p = log_softmax(from);
-  const std::vector<double> q = log_softmax(to);
-  double kl = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    kl += p[i] > -1e300 ? std::exp(p[i]) * (p[i] - q[i]) : 0;
-  }
-  return std::max(kl, 0.0);  // rounding may leave it a hair below
-}
-
-size_t argmax(std::span<const float> logits) {
-  return static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
 // The `count` likeliest ids of a row, best first, equal ones to the lower id.
 nlohmann::ordered_json top_of(std::span<const float> logits, int count) {
   std::vector<int32_t> ids(logits.size());
@@ -72,7 +41,7 @@ nlohmann::ordered_json top_of(std::span<const float> logits, int count) {
                       const float y = logits[static_cast<size_t>(b)];
                       return x != y ? x > y : a < b;
                     });
-  const std::vector<double> log_probs = log_softmax(logits);
+  const std::vector<double> log_probs = eval::log_softmax(logits);
   nlohmann::ordered_json top = nlohmann::ordered_json::array();
   for (size_t i = 0; i < size; ++i) {
     top.push_back({ids[i], log_probs[static_cast<size_t>(ids[i])]});
@@ -164,7 +133,7 @@ class Scorer {
     if (position >= ids_.size()) {
       return;
     }
-    const double log_prob = log_softmax(logits)[static_cast<size_t>(ids_[position])];
+    const double log_prob = eval::log_softmax(logits)[static_cast<size_t>(ids_[position])];
     log_probs_[position] = log_prob;
     sum_log_prob_ += log_prob;
     if (options_.top_logprobs > 0) {
@@ -173,8 +142,8 @@ class Scorer {
   }
 
   void compare(size_t position, std::span<const float> dense, std::span<const float> policy) {
-    const double kl = kl_divergence(dense, policy);
-    const bool agree = argmax(dense) == argmax(policy);
+    const double kl = eval::kl_divergence(dense, policy);
+    const bool agree = eval::argmax(dense) == eval::argmax(policy);
     kl_[position] = kl;
     agree_[position] = agree;
     sum_kl_ += kl;

@@ -3,68 +3,233 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
 
+#include "eval/rows.h"
+#include "report/heat_map.h"
 #include "report/line_chart.h"
 #include "report/page.h"
 
 namespace lychee::eval {
 namespace {
 
-std::string setting_name(const EvalRow& row) {
-  std::string name = row.policy;
-  name += row.heads.empty() ? "" : " " + row.heads;
-  name += row.budget == 0 ? "" : " " + std::to_string(row.budget);
-  return name;
+using Rows = std::vector<EvalRow>;
+using Points = std::vector<std::pair<double, double>>;
+
+// Policy, plan and correction: what a line over budgets joins.
+std::string method_of(const EvalRow& row) {
+  EvalRow method = row;
+  method.budget = 0;
+  return method.setting();
 }
 
-// The element of `items` whose `name` this is, added when there is none.
-template <typename Item>
-Item& find_or_add(std::vector<Item>& items, std::string Item::*field, const std::string& name) {
-  auto found = std::find_if(items.begin(), items.end(),
-                            [&](const Item& item) { return item.*field == name; });
-  if (found == items.end()) {
-    items.emplace_back();
-    items.back().*field = name;
-    found = items.end() - 1;
-  }
-  return *found;
+Rows rows_of(const Rows& rows, const std::string& task, int64_t length) {
+  Rows found;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(found), [&](const EvalRow& row) {
+    return row.task == task && (length == 0 || row.length == length);
+  });
+  return found;
 }
 
-std::vector<report::LineChart> make_charts(const std::vector<EvalRow>& rows) {
-  std::vector<report::LineChart> charts;
-  for (const EvalRow& row : rows) {
-    report::LineChart& chart = find_or_add(charts, &report::LineChart::title, row.task);
-    chart.x_label = "tokens";
-    chart.y_label = "score";
-    find_or_add(chart.series, &report::Series::name, setting_name(row))
-        .points.emplace_back(static_cast<double>(row.length), row.score);
+// Series in the order in which their names first come.
+class Chart {
+ public:
+  Chart(std::string title, std::string x_label) {
+    chart_.title = std::move(title);
+    chart_.x_label = std::move(x_label);
+    chart_.y_label = "score";
   }
-  for (report::LineChart& chart : charts) {
-    for (report::Series& series : chart.series) {
+  void add(const std::string& series, double x, double y) {
+    auto found = std::find_if(chart_.series.begin(), chart_.series.end(),
+                              [&](const report::Series& one) { return one.name == series; });
+    if (found == chart_.series.end()) {
+      chart_.series.push_back({series, {}});
+      found = chart_.series.end() - 1;
+    }
+    found->points.emplace_back(x, y);
+    chart_.y_max = std::max(chart_.y_max, y);
+  }
+  [[nodiscard]] std::string draw() {
+    for (report::Series& series : chart_.series) {
       std::sort(series.points.begin(), series.points.end());
     }
+    return "<h3>" + report::escape_html(chart_.title) + "</h3>\n" + svg(chart_);
   }
-  return charts;
+
+ private:
+  report::LineChart chart_;
+};
+
+template <typename Item, typename Field>
+auto values_of(const std::vector<Item>& items, Field field) {
+  std::set<std::decay_t<decltype(field(items.front()))>> values;
+  for (const Item& item : items) {
+    values.insert(field(item));
+  }
+  return values;
+}
+
+std::string by_length(const Rows& rows) {
+  Chart chart("by length", "tokens");
+  for (const EvalRow& row : rows) {
+    chart.add(row.setting(), static_cast<double>(row.length), row.score);
+  }
+  return chart.draw();
+}
+
+// What has no budget is a level line.
+std::string by_budget(const Rows& rows) {
+  auto budgets = values_of(rows, [](const EvalRow& row) { return row.budget; });
+  budgets.erase(0);
+  if (budgets.size() < 2) {
+    return "";
+  }
+  Chart chart(fmt::format("by budget, {} tokens", rows.front().length), "budget");
+  for (const EvalRow& row : rows) {
+    for (const int64_t budget : budgets) {
+      if (row.budget == 0 || row.budget == budget) {
+        chart.add(method_of(row), static_cast<double>(budget), row.score);
+      }
+    }
+  }
+  return chart.draw();
+}
+
+std::string by_bytes(const Rows& rows) {
+  if (rows.size() < 2 || rows.front().kv_bytes_per_step <= 0) {
+    return "";
+  }
+  Chart chart(fmt::format("by KV read, {} tokens", rows.front().length),
+              "MB of K and V a decode step reads");
+  for (const EvalRow& row : rows) {
+    chart.add(method_of(row), std::round(row.kv_bytes_per_step / 1e4) / 100, row.score);
+  }
+  return chart.draw();
+}
+
+// Score by depth and length of the samples that have a depth, for each setting.
+std::string by_depth(const std::vector<SampleResult>& results, const Rows& rows) {
+  std::string html;
+  std::set<std::string> drawn;
+  for (const EvalRow& row : rows) {
+    if (!drawn.insert(row.setting()).second) {
+      continue;
+    }
+    std::map<double, std::map<int64_t, double>> scores;
+    for (const SampleResult& result : results) {
+      if (result.task == row.task && result.policy == row.policy && result.heads == row.heads &&
+          result.budget == row.budget && result.cache_correction == row.cache_correction &&
+          result.depth > 0) {
+        scores[result.depth][result.length] = result.score;
+      }
+    }
+    if (scores.size() < 2) {
+      continue;
+    }
+    report::HeatMap map;
+    map.title = row.setting();
+    map.row_label = "depth";
+    map.column_label = "tokens";
+    const auto lengths = values_of(rows, [](const EvalRow& other) { return other.length; });
+    for (const int64_t length : lengths) {
+      map.column_names.push_back(std::to_string(length));
+    }
+    for (const auto& [depth, line] : scores) {
+      map.row_names.push_back(fmt::format("{:.0f} %", 100 * depth));
+      std::vector<double>& values = map.values.emplace_back();
+      for (const int64_t length : lengths) {
+        const auto found = line.find(length);
+        values.push_back(found == line.end() ? std::numeric_limits<double>::quiet_NaN()
+                                             : found->second);
+      }
+    }
+    html += svg(map);
+  }
+  return html.empty() ? "" : "<h3>by depth and length</h3>\n" + html;
+}
+
+std::string recall_map(const EvalRow& row) {
+  if (row.recall.empty() || row.policy == "dense") {
+    return "";
+  }
+  report::HeatMap map;
+  map.title = fmt::format("{}, {} tokens: mass that each sparse head's set covers", row.setting(),
+                          row.length);
+  map.row_label = "layer";
+  map.column_label = "KV head";
+  for (size_t head = 0; head < row.recall.front().size(); ++head) {
+    map.column_names.push_back(std::to_string(head));
+  }
+  for (size_t layer = 0; layer < row.recall.size(); ++layer) {
+    map.row_names.push_back(std::to_string(layer));
+    std::vector<double>& values = map.values.emplace_back();
+    for (const double recall : row.recall[layer]) {
+      values.push_back(recall < 0 ? std::numeric_limits<double>::quiet_NaN() : recall);
+    }
+  }
+  return svg(map);
+}
+
+std::string task_section(const std::vector<SampleResult>& results, const Rows& all,
+                         const std::string& task) {
+  const Rows rows = rows_of(all, task, 0);
+  std::string html = "<h2>" + report::escape_html(task) + "</h2>\n" + by_length(rows);
+  for (const int64_t length : values_of(rows, [](const EvalRow& row) { return row.length; })) {
+    const Rows some = rows_of(all, task, length);
+    html += by_budget(some) + by_bytes(some);
+    for (const EvalRow& row : some) {
+      html += recall_map(row);
+    }
+  }
+  return html + by_depth(results, rows);
+}
+
+std::string table_of(const Rows& rows) {
+  report::Table table;
+  table.header = {"task", "length",        "setting", "samples",  "score",
+                  "95 %", "against dense", "KV read", "tokens/s", "more"};
+  for (const EvalRow& row : rows) {
+    std::string more;
+    for (const auto& [name, value] : row.metrics) {
+      more += fmt::format("{}{} {:.4g}", more.empty() ? "" : ", ", name, value);
+    }
+    table.rows.push_back(
+        {row.task, std::to_string(row.length), row.setting(), std::to_string(row.samples),
+         fmt::format("{:.3f}", row.score),
+         fmt::format("{:.3f}…{:.3f}", row.interval.low, row.interval.high),
+         std::isfinite(row.difference)
+             ? fmt::format("{:.3f} ({:.3f}…{:.3f})", -row.difference, -row.difference_interval.high,
+                           -row.difference_interval.low)
+             : "",
+         fmt::format("{:.3f}", row.kv_read), fmt::format("{:.1f}", row.tokens_per_s), more});
+  }
+  return html_table(table);
+}
+
+std::string costs_of(const EvalTotals& totals) {
+  return fmt::format(
+      "<p>{} prompts were prefilled once each, {} tokens in {:.1f} s, and their caches shared by "
+      "{} answers, which decoded for {:.1f} s; {} tokens were not prefilled again.</p>\n",
+      totals.prompts, totals.prefilled_tokens, totals.prefill_seconds, totals.answers,
+      totals.decode_seconds, totals.shared_tokens);
 }
 
 }  // namespace
 
-std::string render_report(const std::vector<EvalRow>& rows, const nlohmann::ordered_json& options) {
-  std::vector<std::string> fragments;
-  for (const report::LineChart& chart : make_charts(rows)) {
-    fragments.push_back("<h2>" + report::escape_html(chart.title) + "</h2>\n" + svg(chart));
-  }
-  report::Table table;
-  table.header = {"task",    "length", "policy", "heads",   "budget",
-                  "samples", "score",  "95 %",   "KV read", "tokens/s"};
+std::string render_report(const std::vector<SampleResult>& results,
+                          const nlohmann::ordered_json& options) {
+  const Rows rows = summarize(results);
+  std::vector<std::string> fragments{costs_of(total(results)), table_of(rows)};
+  std::vector<std::string> tasks;
   for (const EvalRow& row : rows) {
-    table.rows.push_back(
-        {row.task, std::to_string(row.length), row.policy, row.heads,
-         row.budget == 0 ? "" : std::to_string(row.budget), std::to_string(row.samples),
-         fmt::format("{:.3f}", row.score), fmt::format("{:.3f}…{:.3f}", row.ci_low, row.ci_high),
-         fmt::format("{:.3f}", row.kv_read), fmt::format("{:.1f}", row.tokens_per_s)});
+    if (std::find(tasks.begin(), tasks.end(), row.task) == tasks.end()) {
+      tasks.push_back(row.task);
+      fragments.push_back(task_section(results, rows, row.task));
+    }
   }
-  fragments.push_back(report::html_table(table));
   fragments.push_back("<h2>Options</h2>\n<pre>" + report::escape_html(options.dump(2)) +
                       "</pre>\n");
   return report::html_page("LycheeDecode evaluation", fragments);

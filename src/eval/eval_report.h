@@ -8,9 +8,9 @@
 
 namespace lychee::eval {
 
-// A self-contained page: for each task a chart of score by length, the rows as a table, and the
-// options.
-[[nodiscard]] std::string render_report(const std::vector<EvalRow>& rows,
+// A self-contained page: for each task charts of the score by length, budget and KV bytes read,
+// maps by depth and of recall, the rows as a table, what it cost, and the options.
+[[nodiscard]] std::string render_report(const std::vector<SampleResult>& results,
                                         const nlohmann::ordered_json& options);
 
 }  // namespace lychee::eval

@@ -1,7 +1,8 @@
+#include "eval/result_folder.h"
+
 #include <sstream>
 
 #include "base/check.h"
-#include "eval/results.h"
 
 namespace lychee::eval {
 namespace {
@@ -82,8 +83,8 @@ void ResultFolder::keep_results() {
   require(!error, ErrorCode::kIo, "cannot cut ", path_.string(), ": ", error.message());
 }
 
-void ResultFolder::write_report(const std::string& html) const {
-  write_file(path_.parent_path() / "report.html", html);
+void ResultFolder::write(const std::string& name, const std::string& text) const {
+  write_file(path_.parent_path() / name, text);
 }
 
 void ResultFolder::append(const SampleResult& result) {

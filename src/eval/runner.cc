@@ -1,50 +1,184 @@
 #include "eval/runner.h"
 
-#include <array>
+#include <chrono>
 #include <map>
 #include <optional>
-#include <string_view>
 
 #include "base/check.h"
-#include "eval/scorers.h"
-#include "samples/passkey.h"
-#include "samples/random.h"
+#include "eval/answer.h"
 
 namespace lychee::eval {
 namespace {
 
-struct Task {
-  std::string_view name;
-  samples::Sample (*make)(const samples::Encoder& encode, int64_t length, double depth,
-                          uint64_t seed);
-  bool (*is_right)(std::string_view text, std::string_view answer);
+SampleResult describe(const Task& task, const SampleId& id, const GenerationOptions& setting) {
+  SampleResult result;
+  result.task = task.name();
+  result.length = id.length;
+  result.sample = id.sample;
+  result.policy = policy_name(setting.policy);
+  result.heads = setting.head_plan ? setting.head_plan->name : "";
+  if (setting.policy != Policy::kDense) {
+    result.budget = setting.selection.budget;
+    result.cache_correction = setting.cache_correction;
+  }
+  return result;
+}
+
+// Adds up what the heads of one sample report.
+class RecallSums {
+ public:
+  explicit RecallSums(const ModelInfo& model)
+      : sums_(static_cast<size_t>(model.num_layers),
+              std::vector<std::pair<double, int64_t>>(static_cast<size_t>(model.num_kv_heads))) {}
+
+  void add(const HeadRecall& recall) {
+    auto& [sum, count] =
+        sums_.at(static_cast<size_t>(recall.layer)).at(static_cast<size_t>(recall.kv_head));
+    sum += recall.recall;
+    ++count;
+  }
+  // Fills in result.recall and, as its score, the mean over the sparse heads.
+  void report(SampleResult& result) const {
+    double total = 0;
+    int64_t heads = 0;
+    for (const auto& layer : sums_) {
+      std::vector<double>& line = result.recall.emplace_back();
+      for (const auto& [sum, count] : layer) {
+        line.push_back(count > 0 ? sum / static_cast<double>(count) : -1);
+        total += count > 0 ? line.back() : 0;
+        heads += count > 0 ? 1 : 0;
+      }
+    }
+    result.score = heads > 0 ? total / static_cast<double>(heads) : 1;
+  }
+
+ private:
+  std::vector<std::vector<std::pair<double, int64_t>>> sums_;  // [layers][kv_heads]
 };
 
-constexpr std::array kTasks{Task{"passkey", samples::make_passkey, number_is_right}};
+// One prompt and the settings it still has to be answered under.
+class SampleRun {
+ public:
+  SampleRun(Engine& engine, const Task& task, const SampleId& id, const EvalOptions& options,
+            const EvalProgressCallback& progress)
+      : engine_(engine), task_(task), id_(id), options_(options), progress_(progress) {}
 
-const Task& find_task(std::string_view name) {
-  std::string known;
-  for (const Task& task : kTasks) {
-    if (task.name == name) {
-      return task;
+  // Fills in `results`, one for each setting; false when the callback stopped it.
+  bool run(const std::vector<const GenerationOptions*>& settings,
+           std::vector<SampleResult>& results) {
+    prompt_ = task_.make(id_);
+    Sequence context = engine_.create_sequence({});
+    if (!prefill_context(context, results.front())) {
+      return false;
     }
-    known.append(known.empty() ? "" : ", ").append(task.name);
+    for (SampleResult& result : results) {
+      result.prompt_tokens = std::ssize(prompt_.context_ids);
+      result.depth = prompt_.depth;
+    }
+    return prompt_.continuation.empty() ? ask(context, settings, results)
+                                        : follow_text(context, settings, results);
   }
-  fail(ErrorCode::kInvalidArgument, "no task '", name, "'; there is ", known);
-}
 
-// Depths from 5 % to 95 % of the filler, evenly: beyond, the answer would stand among the sink or
-// recent tokens that every policy reads.
-double depth_of(int sample, int samples) {
-  return 0.05 + 0.9 * (static_cast<double>(sample) + 0.5) / static_cast<double>(samples);
-}
+ private:
+  bool keep_going(int64_t done) const {
+    return !progress_ || progress_({task_.name(), id_.length, id_.sample, id_.num_samples, done,
+                                    std::ssize(prompt_.context_ids)});
+  }
 
-uint64_t sample_seed(uint64_t seed, int64_t length, int sample) {
-  samples::Random random(seed);
-  samples::Random by_length(random.next() ^ static_cast<uint64_t>(length));
-  samples::Random by_sample(by_length.next() ^ static_cast<uint64_t>(sample));
-  return by_sample.next();
-}
+  bool prefill_context(Sequence& context, SampleResult& first) {
+    const auto start = std::chrono::steady_clock::now();
+    // The engine finishes a prompt whose last chunk is done whatever the callback says of it.
+    bool going = true;
+    engine_.prefill(context, prompt_.context_ids, [&](int64_t done, int64_t) {
+      going = keep_going(done);
+      return going;
+    });
+    first.prefilled_tokens = std::ssize(prompt_.context_ids);
+    first.prefill_seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return going;
+  }
+
+  KeepGoing polling() const {
+    return [this] { return keep_going(std::ssize(prompt_.context_ids)); };
+  }
+
+  bool ask(const Sequence& context, const std::vector<const GenerationOptions*>& settings,
+           std::vector<SampleResult>& results) {
+    for (const Query& query : prompt_.queries) {
+      Sequence asked = engine_.fork(context);
+      engine_.prefill(asked, query.token_ids);
+      std::vector<Answer> answers;
+      for (const GenerationOptions* setting : settings) {
+        GenerationOptions generation = *setting;
+        generation.seed = query.seed;
+        answers.push_back({.sequence = engine_.fork(asked, generation)});
+      }
+      if (!generate_answers(engine_, task_, query, answers, options_.together, polling())) {
+        return false;
+      }
+      for (size_t i = 0; i < answers.size(); ++i) {
+        add_answer(query, answers[i], results[i]);
+      }
+    }
+    return true;
+  }
+
+  void add_answer(const Query& query, const Answer& answer, SampleResult& result) const {
+    const double share = 1 / static_cast<double>(prompt_.queries.size());
+    result.references.push_back(query.references);
+    result.texts.push_back(answer.text);
+    Metrics metrics;
+    result.score += share * task_.score(answer.text, query, metrics);
+    for (const auto& [name, value] : metrics) {
+      result.metrics[name] += share * value;
+    }
+    add_costs(answer.sequence.stats(), answer.decode_seconds, result);
+  }
+
+  static void add_costs(const DecodeStats& stats, double seconds, SampleResult& result) {
+    result.kv_bytes_read += stats.kv_bytes_read;
+    result.kv_bytes_read_dense += stats.kv_bytes_read_dense;
+    result.decode_steps += stats.decode_steps;
+    result.decode_seconds += seconds;
+  }
+
+  bool follow_text(const Sequence& context, const std::vector<const GenerationOptions*>& settings,
+                   std::vector<SampleResult>& results) {
+    std::vector<Followed> followed;
+    std::vector<RecallSums> recall(settings.size(), RecallSums(engine_.model()));
+    for (size_t i = 0; i < settings.size(); ++i) {
+      GenerationOptions setting = *settings[i];
+      if (prompt_.observe_recall) {
+        setting.recall_observer = [&recall, i](const HeadRecall& head) { recall[i].add(head); };
+      }
+      followed.push_back({.sequence = engine_.fork(context, setting)});
+    }
+    Sequence dense = engine_.fork(context);
+    if (!follow(engine_, dense, prompt_.continuation, followed, polling())) {
+      return false;
+    }
+    const auto steps = static_cast<double>(prompt_.continuation.size() - 1);
+    for (size_t i = 0; i < followed.size(); ++i) {
+      results[i].metrics = {{"nll", followed[i].nll / steps},
+                            {"kl", followed[i].kl / steps},
+                            {"agreement", followed[i].agreed / steps}};
+      results[i].score = followed[i].agreed / steps;
+      if (prompt_.observe_recall) {
+        recall[i].report(results[i]);
+      }
+      add_costs(followed[i].sequence.stats(), followed[i].decode_seconds, results[i]);
+    }
+    return true;
+  }
+
+  Engine& engine_;
+  const Task& task_;
+  const SampleId& id_;
+  const EvalOptions& options_;
+  const EvalProgressCallback& progress_;
+  Prompt prompt_;
+};
 
 class Evaluation {
  public:
@@ -58,11 +192,12 @@ class Evaluation {
     }
   }
 
-  std::vector<SampleResult> run() {
-    for (const std::string& name : options_.tasks) {
+  std::vector<SampleResult> run(const TaskList& tasks) {
+    for (const auto& task : tasks) {
+      const int samples = task->num_samples(options_.samples);
       for (const int64_t length : options_.lengths) {
-        for (int sample = 0; sample < options_.samples; ++sample) {
-          if (!answer_sample(find_task(name), length, sample)) {
+        for (int sample = 0; sample < samples; ++sample) {
+          if (!run_sample(*task, {length, sample, samples, options_.seed})) {
             return std::move(results_);
           }
         }
@@ -72,76 +207,44 @@ class Evaluation {
   }
 
  private:
-  SampleResult describe(const Task& task, int64_t length, int sample,
-                        const GenerationOptions& setting) const {
-    SampleResult result;
-    result.task = task.name;
-    result.length = length;
-    result.sample = sample;
-    result.depth = depth_of(sample, options_.samples);
-    result.policy = policy_name(setting.policy);
-    result.heads = setting.head_plan ? setting.head_plan->name : "";
-    result.budget = setting.policy == Policy::kDense ? 0 : setting.selection.budget;
-    return result;
-  }
-
   // False when the callback stopped it.
-  bool answer_sample(const Task& task, int64_t length, int sample) {
-    std::optional<Sequence> prompt;
-    samples::Sample question;
+  bool run_sample(const Task& task, const SampleId& id) {
+    std::vector<SampleResult> all;
+    std::vector<size_t> missing;
     for (const GenerationOptions& setting : options_.settings) {
-      SampleResult result = describe(task, length, sample, setting);
-      const auto kept = kept_.find(result.key());
+      all.push_back(describe(task, id, setting));
+      const auto kept = kept_.find(all.back().key());
       if (kept != kept_.end()) {
-        results_.push_back(kept->second);
-        continue;
-      }
-      if (!prompt) {
-        question = task.make([&](std::string_view text) { return engine_.encode(text); }, length,
-                             result.depth, sample_seed(options_.seed, length, sample));
-        prompt = engine_.create_sequence({});
-        if (!prefill(*prompt, question, result)) {
-          return false;
-        }
-      }
-      answer(*prompt, question, setting, result);
-      result.right = task.is_right(result.text, result.answer);
-      results_.push_back(result);
-      if (folder_ != nullptr) {
-        folder_->append(result);
+        all.back() = kept->second;
+      } else {
+        missing.push_back(all.size() - 1);
       }
     }
+    if (!missing.empty() && !answer_missing(task, id, missing, all)) {
+      return false;
+    }
+    results_.insert(results_.end(), all.begin(), all.end());
     return true;
   }
 
-  bool prefill(Sequence& prompt, const samples::Sample& question, const SampleResult& result) {
-    // The engine finishes a prompt whose last chunk is done whatever the callback says of it.
-    bool going = true;
-    std::vector<int32_t> ids = question.context_ids;
-    ids.insert(ids.end(), question.questions.front().token_ids.begin(),
-               question.questions.front().token_ids.end());
-    engine_.prefill(prompt, ids, [&](int64_t done, int64_t total) {
-      going = !progress_ || progress_({result.task, result.length, result.sample, done, total});
-      return going;
-    });
-    return going;
-  }
-
-  void answer(const Sequence& prompt, const samples::Sample& question, GenerationOptions setting,
-              SampleResult& result) {
-    setting.max_tokens = std::ssize(question.questions.front().answer_ids);
-    Sequence sequence = engine_.fork(prompt, setting);
-    const GenerationResult generated = engine_.generate(sequence);
-    result.prompt_tokens = prompt.length();
-    result.answer = question.questions.front().answer;
-    result.text = generated.text;
-    result.kv_bytes_read = generated.stats.kv_bytes_read;
-    result.kv_bytes_read_dense = generated.stats.kv_bytes_read_dense;
-    result.decode_steps = generated.stats.decode_steps;
-    result.decode_seconds =
-        generated.decode_tokens_per_s > 0
-            ? static_cast<double>(generated.token_ids.size() - 1) / generated.decode_tokens_per_s
-            : 0;
+  bool answer_missing(const Task& task, const SampleId& id, const std::vector<size_t>& missing,
+                      std::vector<SampleResult>& all) {
+    std::vector<const GenerationOptions*> settings;
+    std::vector<SampleResult> results;
+    for (const size_t i : missing) {
+      settings.push_back(&options_.settings[i]);
+      results.push_back(all[i]);
+    }
+    if (!SampleRun(engine_, task, id, options_, progress_).run(settings, results)) {
+      return false;
+    }
+    for (size_t i = 0; i < missing.size(); ++i) {
+      all[missing[i]] = results[i];
+      if (folder_ != nullptr) {
+        folder_->append(results[i]);
+      }
+    }
+    return true;
   }
 
   Engine& engine_;
@@ -155,12 +258,7 @@ class Evaluation {
 }  // namespace
 
 void check_eval_options(const EvalOptions& options, const ModelInfo& model) {
-  require(!options.tasks.empty(), ErrorCode::kInvalidArgument, "eval needs a task");
-  for (const std::string& task : options.tasks) {
-    static_cast<void>(find_task(task));
-  }
-  require(options.samples >= 1, ErrorCode::kInvalidArgument, "eval: ", options.samples,
-          " samples; at least 1");
+  require(options.samples != 0, ErrorCode::kInvalidArgument, "eval: 0 samples; at least 1");
   require(!options.settings.empty(), ErrorCode::kInvalidArgument, "eval needs a policy");
   require(!options.lengths.empty(), ErrorCode::kInvalidArgument, "eval needs a length");
   for (const int64_t length : options.lengths) {
@@ -170,10 +268,12 @@ void check_eval_options(const EvalOptions& options, const ModelInfo& model) {
   }
 }
 
-std::vector<SampleResult> run_eval(Engine& engine, const EvalOptions& options, ResultFolder* folder,
+std::vector<SampleResult> run_eval(Engine& engine, const TaskList& tasks,
+                                   const EvalOptions& options, ResultFolder* folder,
                                    const EvalProgressCallback& progress) {
+  require(!tasks.empty(), ErrorCode::kInvalidArgument, "eval needs a task");
   check_eval_options(options, engine.model());
-  return Evaluation(engine, options, folder, progress).run();
+  return Evaluation(engine, options, folder, progress).run(tasks);
 }
 
 }  // namespace lychee::eval

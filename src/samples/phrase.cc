@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 20> kOrdinals{
     "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth"};
 
 struct Phrase {
-  std::string statement;  // "The first secret phrase is:"
+  std::string name;  // "first secret phrase"
   std::string words;
   double depth;
 };
@@ -38,7 +38,7 @@ std::vector<Phrase> draw_phrases(Random& random, const PhraseOptions& options) {
     random.shuffle_front(words, static_cast<size_t>(options.words));
     Phrase phrase;
     phrase.depth = depths[i];
-    phrase.statement.append("The ").append(kOrdinals[i]).append(" secret phrase is:");
+    phrase.name.append(kOrdinals[i]).append(" secret phrase");
     for (int word = 0; word < options.words; ++word) {
       phrase.words.append(word == 0 ? "" : " ").append(words[static_cast<size_t>(word)]);
     }
@@ -64,9 +64,11 @@ Sample make_phrase(const Encoder& encode, const Book& book, int64_t length, uint
     Sample sample;
     std::vector<Insertion> insertions;
     for (const Phrase& phrase : phrases) {
-      insertions.push_back({phrase.depth, phrase.statement + " " + phrase.words + "."});
+      insertions.push_back({phrase.depth, "The " + phrase.name + " is: " + phrase.words + "."});
       sample.questions.push_back(
-          {.text = "\n\n" + phrase.statement, .answer = phrase.words, .depth = phrase.depth});
+          {.text = "\n\nWhat is the " + phrase.name + "? The " + phrase.name + " is:",
+           .answer = phrase.words,
+           .depth = phrase.depth});
     }
     sample.context = std::string(kTask) + haystack.build(count, insertions);
     encode_sample(encode, sample);

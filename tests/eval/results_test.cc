@@ -1,11 +1,11 @@
-#include "eval/results.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "eval/eval_report.h"
+#include "eval/result_folder.h"
+#include "eval/rows.h"
 #include "lychee/error.h"
 
 namespace lychee::eval {
@@ -25,9 +25,10 @@ SampleResult make_result(int sample, bool right) {
   result.heads = "uniform:3";
   result.budget = 512;
   result.prompt_tokens = 1000;
-  result.answer = "47109";
-  result.text = "4 \"7\"\n";
-  result.right = right;
+  result.references = {{"47109"}};
+  result.texts = {"4 \"7\"\n"};
+  result.score = right ? 1 : 0;
+  result.metrics = {{"words", 0.5}};
   result.kv_bytes_read = 100;
   result.kv_bytes_read_dense = 400;
   result.decode_steps = 4;
@@ -92,8 +93,8 @@ TEST(Results, RowsSumTheirSamples) {
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].samples, 4);
   EXPECT_DOUBLE_EQ(rows[0].score, 0.75);
-  EXPECT_NEAR(rows[0].ci_low, 0.30064, 1e-4);
-  EXPECT_NEAR(rows[0].ci_high, 0.95441, 1e-4);
+  EXPECT_NEAR(rows[0].interval.low, 0.30064, 1e-4);
+  EXPECT_NEAR(rows[0].interval.high, 0.95441, 1e-4);
   EXPECT_DOUBLE_EQ(rows[0].kv_read, 0.25);
   EXPECT_DOUBLE_EQ(rows[0].tokens_per_s, 8);
   EXPECT_DOUBLE_EQ(rows[1].kv_read, 1);
@@ -117,7 +118,7 @@ TEST_F(ResultFolderTest, KeepsLinesAndDropsACutOne) {
     ResultFolder folder(folder_, options_, true);
     ASSERT_EQ(folder.kept().size(), 2U);
     EXPECT_EQ(folder.kept()[1].key(), make_result(1, false).key());
-    EXPECT_FALSE(folder.kept()[1].right);
+    EXPECT_EQ(folder.kept()[1].score, 0);
     folder.append(make_result(2, true));
   }
   EXPECT_EQ(ResultFolder(folder_, options_, true).kept().size(), 3U);
@@ -126,9 +127,8 @@ TEST_F(ResultFolderTest, KeepsLinesAndDropsACutOne) {
 TEST_F(ResultFolderTest, WritesAReportOfAllRows) {
   SampleResult longer = make_result(1, false);
   longer.length = 8192;
-  const std::vector<EvalRow> rows = summarize({longer, make_result(0, true)});
   const ResultFolder folder(folder_, options_, false);
-  folder.write_report(render_report(rows, {{"model", "<m>"}}));
+  folder.write("report.html", render_report({longer, make_result(0, true)}, {{"model", "<m>"}}));
   const std::string html = read("report.html");
   EXPECT_THAT(html, HasSubstr("<h2>passkey</h2>"));
   EXPECT_THAT(html, HasSubstr("hybrid uniform:3 512"));

@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 
+#include "eval/rows.h"
 #include "io/needle/builtin_needle.h"
 #include "lychee/error.h"
 
@@ -45,7 +48,6 @@ class NeedleEval : public ::testing::Test {
   }
   EvalOptions options(int64_t length, int samples, Selection selection) const {
     EvalOptions options;
-    options.tasks = {"passkey"};
     options.lengths = {length};
     options.samples = samples;
     options.settings = {setting(Policy::kHybrid, plans_.plan, selection),
@@ -53,6 +55,21 @@ class NeedleEval : public ::testing::Test {
                         setting(Policy::kDense, {}, selection),
                         setting(Policy::kStreaming, {}, selection)};
     return options;
+  }
+
+  TaskInputs inputs() const {
+    TaskInputs inputs;
+    inputs.encode = [this](std::string_view text) { return engine_->encode(text); };
+    inputs.wrap = [](std::string_view user, std::string_view prefix) {
+      return std::string(user).append(prefix);
+    };
+    inputs.book = std::make_shared<samples::Book>(samples::default_book());
+    return inputs;
+  }
+  std::vector<SampleResult> run(const EvalOptions& options, const char* task = "passkey",
+                                ResultFolder* folder = nullptr,
+                                const EvalProgressCallback& progress = {}) {
+    return run_eval(*engine_, make_tasks({task}, inputs()), options, folder, progress);
   }
 
   std::unique_ptr<Engine> engine_;
@@ -66,7 +83,7 @@ constexpr const char* kSmallModel =
 TEST_F(NeedleEval, TheTruePlanRetrievesAndOthersFail) {
   for (const KvDtype kv_dtype : {KvDtype::kF32, KvDtype::kF16, KvDtype::kBF16}) {
     start(kSmallModel, kv_dtype);
-    const auto results = run_eval(*engine_, options(700, 2, kBudget128), nullptr);
+    const auto results = run(options(700, 2, kBudget128));
     EXPECT_THAT(scores(results),
                 testing::UnorderedElementsAre(testing::Pair("hybrid builtin 128", 1.0),
                                               testing::Pair("hybrid builtin:swapped 128", 0.0),
@@ -91,7 +108,7 @@ TEST_F(NeedleEval, HoldsWithTheDefaultModelAtBudget512) {
   start("builtin:needle", KvDtype::kAuto);
   for (const int64_t length : kLongLengths) {
     SCOPED_TRACE(length);
-    const auto found = scores(run_eval(*engine_, options(length, 1, kBudget512), nullptr));
+    const auto found = scores(run(options(length, 1, kBudget512)));
     EXPECT_EQ(found.at("hybrid builtin 512"), 1);
     EXPECT_EQ(found.at("dense  0"), 1);
     EXPECT_EQ(found.at("hybrid builtin:swapped 512"), 0);
@@ -103,7 +120,7 @@ TEST_F(NeedleEval, HoldsForOtherShapes) {
   for (const char* model : {"builtin:needle?layers=4&kv_heads=2&layer=2&head=0&distractors=2",
                             "builtin:needle?layers=5&kv_heads=3&layer=3&head=2&group=2"}) {
     start(model, KvDtype::kF16);
-    const auto found = scores(run_eval(*engine_, options(500, 2, kBudget128), nullptr));
+    const auto found = scores(run(options(500, 2, kBudget128)));
     EXPECT_EQ(found.at("hybrid builtin 128"), 1) << model;
     EXPECT_EQ(found.at("hybrid builtin:swapped 128"), 0) << model;
   }
@@ -115,7 +132,7 @@ TEST_F(NeedleEval, InheritanceIsWhatCarriesTheAnswer) {
   // In duo the circuit's first head is dense as well, but its second sees no inherited set.
   eval.settings = {setting(Policy::kDuo, plans_.plan, kBudget128),
                    setting(Policy::kLayerShared, {}, kBudget128)};
-  EXPECT_THAT(scores(run_eval(*engine_, eval, nullptr)),
+  EXPECT_THAT(scores(run(eval)),
               testing::UnorderedElementsAre(testing::Pair("duo builtin 128", 0.0),
                                             testing::Pair("layer-shared  128", 1.0)));
 }
@@ -128,39 +145,101 @@ TEST_F(NeedleEval, ResumesWhereItStopped) {
   const nlohmann::ordered_json described{{"seed", 0}};
   {
     ResultFolder folder(path, described, false);
-    const auto stopped = run_eval(*engine_, eval, &folder,
-                                  [](const EvalProgress& progress) { return progress.sample < 1; });
+    const auto stopped = run(eval, "passkey", &folder,
+                             [](const EvalProgress& progress) { return progress.sample < 1; });
     EXPECT_EQ(stopped.size(), 4U);
   }
-  int prefills = 0;
+  std::set<int> prefilled;
   ResultFolder folder(path, described, true);
   EXPECT_EQ(folder.kept().size(), 4U);
-  const auto resumed = run_eval(*engine_, eval, &folder, [&](const EvalProgress& progress) {
-    prefills += progress.prompt_done == progress.prompt_total ? 1 : 0;
-    EXPECT_GE(progress.sample, 1);
+  const auto resumed = run(eval, "passkey", &folder, [&](const EvalProgress& progress) {
+    prefilled.insert(progress.sample);
     return true;
   });
-  EXPECT_EQ(prefills, 2) << "one per prompt that was left, shared by all settings";
+  EXPECT_EQ(prefilled, (std::set<int>{1, 2})) << "the prompts that were left";
   EXPECT_EQ(resumed.size(), 12U);
-  const auto whole = run_eval(*engine_, eval, nullptr);
+  const auto whole = run(eval);
   ASSERT_EQ(whole.size(), resumed.size());
   for (size_t i = 0; i < whole.size(); ++i) {
     EXPECT_EQ(whole[i].key(), resumed[i].key());
-    EXPECT_EQ(whole[i].text, resumed[i].text);
-    EXPECT_EQ(whole[i].answer, resumed[i].answer);
+    EXPECT_EQ(whole[i].texts, resumed[i].texts);
+    EXPECT_EQ(whole[i].references, resumed[i].references);
+    EXPECT_EQ(whole[i].prefilled_tokens > 0, i % 4 == 0) << "the first of a prompt's settings";
   }
   std::filesystem::remove_all(path);
+}
+
+TEST_F(NeedleEval, AnswersAreTheSameTogether) {
+  start(kSmallModel, KvDtype::kF16);
+  EvalOptions eval = options(700, 2, kBudget128);
+  const auto alone = run(eval, "needle");
+  eval.together = true;
+  const auto together = run(eval, "needle");
+  ASSERT_EQ(alone.size(), together.size());
+  for (size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(alone[i].texts, together[i].texts);
+    EXPECT_EQ(alone[i].score, together[i].score);
+    EXPECT_EQ(alone[i].kv_bytes_read, together[i].kv_bytes_read);
+  }
+  EXPECT_EQ(scores(alone).at("dense  0"), 1);
+  EXPECT_EQ(scores(alone).at("hybrid builtin 128"), 1);
+  EXPECT_EQ(scores(alone).at("streaming  128"), 0);
+}
+
+TEST_F(NeedleEval, PhrasesAreAskedOneByOne) {
+  start(kSmallModel, KvDtype::kF16);
+  EvalOptions eval = options(700, 1, kBudget128);
+  eval.settings = {setting(Policy::kStreaming, {}, kBudget128)};
+  const auto results = run(eval, "phrase");
+  for (const SampleResult& result : results) {
+    EXPECT_EQ(result.texts.size(), 10U);
+    EXPECT_EQ(result.references.size(), 10U);
+    EXPECT_GE(result.metrics.at("words"), result.score);
+    EXPECT_GE(result.decode_steps, 10 * 31);
+  }
+}
+
+TEST_F(NeedleEval, FollowsATextBesideDense) {
+  start(kSmallModel, KvDtype::kF32);
+  const EvalOptions eval = options(300, 1, kBudget128);
+  TaskInputs few = inputs();
+  few.decode_tokens = 16;
+  for (const char* task : {"perplexity", "recall"}) {
+    const auto results = run_eval(*engine_, make_tasks({task}, few), eval, nullptr);
+    ASSERT_EQ(results.size(), 4U);
+    for (const SampleResult& result : results) {
+      EXPECT_EQ(result.decode_steps, 15);
+      EXPECT_EQ(result.prompt_tokens, 300 - 16);
+      EXPECT_GT(result.metrics.at("nll"), 0);
+      const bool dense = result.policy == "dense";
+      EXPECT_EQ(result.metrics.at("kl") < 1e-9, dense);
+      if (dense) {
+        EXPECT_EQ(result.metrics.at("agreement"), 1);
+      }
+    }
+    for (const EvalRow& row : summarize(results)) {
+      if (row.task == "perplexity") {
+        EXPECT_NEAR(row.score, std::exp(row.metrics.at("nll")), 1e-6 * row.score);
+      } else if (row.policy == "hybrid") {
+        // Layer 0 retrieves; the others have a share, and their mean is the score.
+        ASSERT_EQ(row.recall.size(), 4U);
+        EXPECT_EQ(row.recall[0], (std::vector<double>{-1, -1}));
+        EXPECT_GT(row.score, 0);
+        EXPECT_LT(row.score, 1);
+      }
+    }
+  }
 }
 
 TEST_F(NeedleEval, SeedsGiveOtherKeys) {
   start(kSmallModel, KvDtype::kF16);
   EvalOptions eval = options(300, 2, kBudget128);
-  const auto first = run_eval(*engine_, eval, nullptr);
+  const auto first = run(eval);
   eval.seed = 1;
-  const auto second = run_eval(*engine_, eval, nullptr);
-  EXPECT_NE(first[0].answer, second[0].answer);
-  EXPECT_NE(first[0].answer, first[4].answer);
-  EXPECT_EQ(first[0].answer, first[3].answer) << "all settings answer the same sample";
+  const auto second = run(eval);
+  EXPECT_NE(first[0].references, second[0].references);
+  EXPECT_NE(first[0].references, first[4].references);
+  EXPECT_EQ(first[0].references, first[3].references) << "all settings answer the same sample";
 }
 
 TEST_F(NeedleEval, RefusesBadOptions) {
@@ -168,7 +247,7 @@ TEST_F(NeedleEval, RefusesBadOptions) {
   const EvalOptions good = options(300, 1, kBudget128);
   const auto expect_refused = [&](const EvalOptions& bad, const char* part) {
     try {
-      static_cast<void>(run_eval(*engine_, bad, nullptr));
+      static_cast<void>(run(bad));
       ADD_FAILURE() << part;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
@@ -176,12 +255,6 @@ TEST_F(NeedleEval, RefusesBadOptions) {
     }
   };
   EvalOptions bad = good;
-  bad.tasks = {"haystack"};
-  expect_refused(bad, "no task 'haystack'; there is passkey");
-  bad = good;
-  bad.tasks.clear();
-  expect_refused(bad, "needs a task");
-  bad = good;
   bad.samples = 0;
   expect_refused(bad, "0 samples");
   bad = good;

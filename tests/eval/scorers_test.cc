@@ -16,5 +16,12 @@ TEST(Scorers, NumbersCountWhole) {
   }
 }
 
+TEST(Scorers, WordsCountAtTheirPlaces) {
+  EXPECT_EQ(share_of_words(" one two\nThree four.", "one two three four"), 1);
+  EXPECT_EQ(share_of_words("one three two four", "one two three four"), 0.5);
+  EXPECT_EQ(share_of_words("one two", "one two three four"), 0.5);
+  EXPECT_EQ(share_of_words("", "one two"), 0);
+}
+
 }  // namespace
 }  // namespace lychee::eval

@@ -176,7 +176,9 @@ TEST(Samples, PhrasesAreAllAsked) {
     std::set<std::string> answers;
     double depth = 0.05;
     for (const Question& question : sample.questions) {
-      EXPECT_EQ(read_after(sample.context, question.text.substr(2) + " ", "."), question.answer);
+      EXPECT_EQ(
+          read_after(sample.context, question.text.substr(question.text.find("? ") + 2) + " ", "."),
+          question.answer);
       std::istringstream stream(question.answer);
       const std::set<std::string> words{std::istream_iterator<std::string>(stream), {}};
       EXPECT_EQ(words.size(), 32U) << "all different";

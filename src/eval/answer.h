@@ -1,0 +1,47 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/task.h"
+#include "lychee/engine.h"
+
+namespace lychee::eval {
+
+// A question being answered under one setting.
+struct Answer {
+  Sequence sequence;
+  std::vector<int32_t> token_ids = {};
+  std::string text = {};
+  double decode_seconds = 0;
+  bool done = false;
+};
+
+using KeepGoing = std::function<bool()>;
+
+// Generates all `answers` to `query` to their ends: an end token, a stop string, max_tokens, or
+// text that `task` calls settled. Their sequences stand behind the question. With `together` one
+// batch decodes them, and the time of a step is divided among them; without it, one after the
+// other. Returns false when `keep_going` said so.
+bool generate_answers(Engine& engine, const Task& task, const Query& query,
+                      std::span<Answer> answers, bool together, const KeepGoing& keep_going);
+
+// What following a text under one setting gave.
+struct Followed {
+  Sequence sequence;
+  double nll = 0;  // sum of -log p of the tokens that decode steps predicted
+  double kl = 0;   // sum of KL(dense ‖ this)
+  double agreed = 0;
+  double decode_seconds = 0;
+};
+
+// Feeds `token_ids` by decode steps to `dense` and to every sequence of `followed`, and compares
+// what they predict for tokens 1…; token 0 was predicted by the prompt. Returns false when
+// `keep_going` said so.
+bool follow(Engine& engine, Sequence& dense, std::span<const int32_t> token_ids,
+            std::span<Followed> followed, const KeepGoing& keep_going);
+
+}  // namespace lychee::eval

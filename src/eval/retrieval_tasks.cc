@@ -1,0 +1,94 @@
+#include "eval/retrieval_tasks.h"
+
+#include "eval/scorers.h"
+#include "samples/needle.h"
+#include "samples/passkey.h"
+#include "samples/phrase.h"
+
+namespace lychee::eval {
+namespace {
+
+// Depths from 5 % to 95 % of the text, evenly: beyond, the answer would stand among the sink or
+// recent tokens that every policy reads.
+double depth_of(const SampleId& id) {
+  return 0.05 + 0.9 * (static_cast<double>(id.sample) + 0.5) / static_cast<double>(id.num_samples);
+}
+
+Prompt as_prompt(samples::Sample sample) {
+  Prompt prompt;
+  prompt.context_ids = std::move(sample.context_ids);
+  prompt.depth = sample.questions.size() == 1 ? sample.questions.front().depth : 0;
+  for (samples::Question& question : sample.questions) {
+    prompt.queries.push_back({.token_ids = std::move(question.token_ids),
+                              .references = {question.answer},
+                              .max_tokens = std::ssize(question.answer_ids),
+                              .stop = {}});
+  }
+  return prompt;
+}
+
+class PasskeyTask : public Task {
+ public:
+  explicit PasskeyTask(const TaskInputs& inputs) : encode_(inputs.encode) {}
+  [[nodiscard]] std::string name() const override { return "passkey"; }
+  [[nodiscard]] Prompt make(const SampleId& id) const override {
+    return as_prompt(
+        samples::make_passkey(encode_, id.length, depth_of(id), sample_seed(name(), id)));
+  }
+  double score(std::string_view text, const Query& query, Metrics&) const override {
+    return number_is_right(text, query.references.front()) ? 1 : 0;
+  }
+
+ private:
+  samples::Encoder encode_;
+};
+
+class NeedleTask : public Task {
+ public:
+  explicit NeedleTask(const TaskInputs& inputs)
+      : encode_(inputs.encode), book_(inputs.own_book ? inputs.book : nullptr) {}
+  [[nodiscard]] std::string name() const override { return "needle"; }
+  [[nodiscard]] Prompt make(const SampleId& id) const override {
+    return as_prompt(samples::make_needle(encode_, book_.get(), id.length, depth_of(id),
+                                          sample_seed(name(), id)));
+  }
+  double score(std::string_view text, const Query& query, Metrics&) const override {
+    return number_is_right(text, query.references.front()) ? 1 : 0;
+  }
+
+ private:
+  samples::Encoder encode_;
+  std::shared_ptr<const samples::Book> book_;  // null: filler
+};
+
+class PhraseTask : public Task {
+ public:
+  explicit PhraseTask(const TaskInputs& inputs) : encode_(inputs.encode), book_(inputs.book) {}
+  [[nodiscard]] std::string name() const override { return "phrase"; }
+  [[nodiscard]] Prompt make(const SampleId& id) const override {
+    return as_prompt(samples::make_phrase(encode_, *book_, id.length, sample_seed(name(), id)));
+  }
+  double score(std::string_view text, const Query& query, Metrics& metrics) const override {
+    const double words = share_of_words(text, query.references.front());
+    metrics["words"] += words;
+    return words == 1 ? 1 : 0;
+  }
+
+ private:
+  samples::Encoder encode_;
+  std::shared_ptr<const samples::Book> book_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_passkey_task(const TaskInputs& inputs) {
+  return std::make_unique<PasskeyTask>(inputs);
+}
+std::unique_ptr<Task> make_needle_task(const TaskInputs& inputs) {
+  return std::make_unique<NeedleTask>(inputs);
+}
+std::unique_ptr<Task> make_phrase_task(const TaskInputs& inputs) {
+  return std::make_unique<PhraseTask>(inputs);
+}
+
+}  // namespace lychee::eval
