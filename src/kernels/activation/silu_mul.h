@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::activation {
 
 // y[r, i] = silu(gate[r, i]) · up[r, i], the inside of SwiGLU. y may be gate or up.
@@ -26,5 +28,10 @@ void silu_mul(const SiluMulParamsOf<double>& params);
 namespace cpu {
 void silu_mul(const SiluMulParams& params);
 }
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void silu_mul(const SiluMulParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::activation

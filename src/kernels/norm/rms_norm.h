@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::norm {
 
 // y[r] = x[r] / sqrt(mean(x[r]²) + eps) · weight. y may be x.
@@ -26,5 +28,10 @@ void rms_norm(const RmsNormParamsOf<double>& params);
 namespace cpu {
 void rms_norm(const RmsNormParams& params);
 }
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void rms_norm(const RmsNormParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::norm

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::rope {
 
 // Rotary position embedding in place, rotate-half form: dimension i < head_dim/2 is rotated with
@@ -52,5 +54,11 @@ void rope(const RopeParams& params);
 void make_rope_table(const RopeTableParams& params);
 void apply_rope_table(const RopeApplyParams& params);
 }  // namespace cpu
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void make_rope_table(const RopeTableParams& params, CUstream_st* stream);
+void apply_rope_table(const RopeApplyParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::rope

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 
+struct CUstream_st;
+
 namespace lychee::sampling {
 
 // How the next token is drawn. Applied in this order: repetition penalty, temperature, top_k,
@@ -28,5 +30,21 @@ namespace cpu {
 [[nodiscard]] double log_sum_exp(std::span<const float> logits);
 
 }  // namespace cpu
+
+namespace cuda {
+// The greedy choice for several rows: the largest logit, ties to the lower id, NaN never (all NaN:
+// 0).
+struct ArgmaxParams {
+  int64_t num_rows;
+  int64_t vocab_size;
+  const float* logits;  // [num_rows, vocab_size], row stride logits_stride
+  int64_t logits_stride;
+  int32_t* ids;     // [num_rows]
+  void* workspace;  // argmax_workspace_bytes(num_rows), aligned to 8 bytes, zero before first use
+};
+[[nodiscard]] int64_t argmax_workspace_bytes(int64_t num_rows);
+// Pointers are device memory. Enqueues on `stream`.
+void argmax(const ArgmaxParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::sampling

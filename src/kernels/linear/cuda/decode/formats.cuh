@@ -1,0 +1,362 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/load.cuh"
+#include "kernels/linear/cuda/decode/codes.cuh"
+
+// What a lane holds of a tile of eight rows of each DeviceFormat, and how it becomes operands of
+// the matrix instruction. Lane 4 g + c has row g of its band: of every run of 32 inputs eight
+// values, as four registers of bf16 pairs, of which the first two feed one instruction and the
+// other two the next.
+//
+// A format: kStepK inputs a tile; kBatch tiles are loaded at once; kGroup inputs share a scale (0:
+// none); kHasMin: codes have an offset as well; kParts: terms that a weight is the sum of;
+// kRowMajor: rows lie as in the file, else input i of a run belongs to lane i % 16 / 4.
+namespace lychee::linear::cuda {
+
+// 16 bytes of a row of bf16.
+struct FormatBf16 {
+  static constexpr int kStepK = 32;
+  static constexpr int kBatch = 4;
+  static constexpr int kGroup = 0;
+  static constexpr bool kHasMin = false;
+  static constexpr bool kRowScale = false;
+  static constexpr bool kRowMajor = true;
+  static constexpr int kParts = 1;
+  static constexpr int kTileBytes = 64;  // of one row
+  static constexpr int kHeaderBytes = 0;
+  struct Tile {
+    uint4 values;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane % 4 * 16)};
+  }
+  static __device__ void weights(const Tile& tile, int /*run*/, uint32_t (&w)[kParts][4]) {
+    w[0][0] = tile.values.x;
+    w[0][1] = tile.values.y;
+    w[0][2] = tile.values.z;
+    w[0][3] = tile.values.w;
+  }
+};
+
+// f16 has more mantissa than bf16 and less range: a weight is the sum of two bf16.
+struct FormatF16 : FormatBf16 {
+  static constexpr int kParts = 2;
+  static __device__ void weights(const Tile& tile, int /*run*/, uint32_t (&w)[kParts][4]) {
+    const uint32_t pairs[4] = {tile.values.x, tile.values.y, tile.values.z, tile.values.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 pair = unpack_pair<__half>(pairs[i]);
+      uint32_t parts[kParts];
+      split_pair<__nv_bfloat16>(parts, pair.x, pair.y);
+      w[0][i] = parts[0];
+      w[1][i] = parts[1];
+    }
+  }
+};
+
+// 64 inputs of a byte each; run r in the lower or upper half of the 16 bytes.
+struct FormatBytes {
+  static constexpr int kStepK = 64;
+  static constexpr int kBatch = 2;
+  static constexpr bool kHasMin = false;
+  static constexpr bool kRowScale = false;
+  static constexpr bool kRowMajor = false;
+  static constexpr int kParts = 1;
+  static constexpr int kHeaderBytes = 0;
+};
+
+struct FormatFp8 : FormatBytes {
+  static constexpr int kGroup = 0;
+  static constexpr bool kRowScale = true;
+  static constexpr int kTileBytes = 512;
+  static constexpr int kHeaderBytes = 32;
+  struct Tile {
+    uint4 codes;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    const uint32_t low = run == 0 ? tile.codes.x : tile.codes.z;
+    const uint32_t high = run == 0 ? tile.codes.y : tile.codes.w;
+    w[0][0] = e4m3_to_bf16<0>(low);
+    w[0][1] = e4m3_to_bf16<1>(low);
+    w[0][2] = e4m3_to_bf16<0>(high);
+    w[0][3] = e4m3_to_bf16<1>(high);
+  }
+};
+
+struct FormatInt8Base : FormatBytes {
+  struct Tile {
+    uint4 codes;
+    uint32_t scales;
+  };
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    const uint32_t low = run == 0 ? tile.codes.x : tile.codes.z;
+    const uint32_t high = run == 0 ? tile.codes.y : tile.codes.w;
+    w[0][0] = int8_to_bf16<0>(low);
+    w[0][1] = int8_to_bf16<1>(low);
+    w[0][2] = int8_to_bf16<0>(high);
+    w[0][3] = int8_to_bf16<1>(high);
+  }
+};
+
+struct FormatInt8 : FormatInt8Base {
+  static constexpr int kGroup = 64;
+  static constexpr int kTileBytes = 528;
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_2(tile + 512 + lane / 4 * 2)};
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[1], float* /*min*/) {
+    float pair[2];
+    halves_to_floats(tile.scales, pair);
+    scale[0] = pair[0];
+  }
+};
+
+struct FormatQ8_0 : FormatInt8Base {
+  static constexpr int kGroup = 32;
+  static constexpr int kTileBytes = 544;
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_4(tile + 512 + lane / 4 * 4)};
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[2], float* /*min*/) {
+    halves_to_floats(tile.scales, scale);
+  }
+};
+
+// 128 inputs: run r in word r of the nibbles, even slots of a lane in the lower halves.
+struct FormatNibbles {
+  static constexpr int kStepK = 128;
+  static constexpr int kBatch = 2;
+  static constexpr bool kRowScale = false;
+  static constexpr bool kRowMajor = false;
+  static constexpr int kParts = 1;
+  static constexpr int kHeaderBytes = 0;
+  static __device__ uint32_t word_of(const uint4& codes, int run) {
+    return run == 0 ? codes.x : run == 1 ? codes.y : run == 2 ? codes.z : codes.w;
+  }
+  template <int kZero>
+  static __device__ void four_bits(const uint4& codes, int run, uint32_t (&w)[1][4]) {
+    const uint32_t word = word_of(codes, run);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      w[0][i] = codes_to_bf16<kZero>((word >> (4 * i)) & 0x000f000fU);
+    }
+  }
+  // `high` has bit 4 run + i of pair i.
+  template <int kZero>
+  static __device__ void five_bits(const uint4& codes, uint32_t high, int run,
+                                   uint32_t (&w)[1][4]) {
+    const uint32_t word = word_of(codes, run);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int bit = 4 * run + i;
+      const uint32_t fifth = bit < 4 ? high << (4 - bit) : high >> (bit - 4);
+      w[0][i] = codes_to_bf16<kZero>(((word >> (4 * i)) & 0x000f000fU) | (fifth & 0x00100010U));
+    }
+  }
+};
+
+struct FormatInt4 : FormatNibbles {
+  static constexpr int kGroup = 64;
+  static constexpr bool kHasMin = false;
+  static constexpr int kTileBytes = 544;
+  struct Tile {
+    uint4 codes;
+    uint32_t scales;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_4(tile + 512 + lane / 4 * 4)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    four_bits<8>(tile.codes, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[2], float* /*min*/) {
+    halves_to_floats(tile.scales, scale);
+  }
+};
+
+struct FormatInt4G32 : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = false;
+  static constexpr int kTileBytes = 576;
+  struct Tile {
+    uint4 codes;
+    uint2 scales;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    four_bits<8>(tile.codes, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
+    halves_to_floats(tile.scales.x, scale);
+    halves_to_floats(tile.scales.y, scale + 2);
+  }
+};
+
+struct FormatQ4_1 : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = true;
+  static constexpr int kTileBytes = 640;
+  struct Tile {
+    uint4 codes;
+    uint4 scales;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_16(tile + 512 + lane / 4 * 16)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    four_bits<0>(tile.codes, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
+    halves_to_floats(tile.scales.x, scale);
+    halves_to_floats(tile.scales.y, scale + 2);
+    halves_to_floats(tile.scales.z, min);
+    halves_to_floats(tile.scales.w, min + 2);
+  }
+};
+
+struct FormatQ5_0 : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = false;
+  static constexpr int kTileBytes = 704;
+  struct Tile {
+    uint4 codes;
+    uint2 scales;
+    uint32_t high;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
+            load_once_4(tile + 512 + lane * 4)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    five_bits<16>(tile.codes, tile.high, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
+    halves_to_floats(tile.scales.x, scale);
+    halves_to_floats(tile.scales.y, scale + 2);
+  }
+};
+
+struct FormatQ5_1 : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = true;
+  static constexpr int kTileBytes = 768;
+  struct Tile {
+    uint4 codes;
+    uint4 scales;
+    uint32_t high;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_16(tile + 640 + lane / 4 * 16),
+            load_once_4(tile + 512 + lane * 4)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    five_bits<0>(tile.codes, tile.high, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
+    halves_to_floats(tile.scales.x, scale);
+    halves_to_floats(tile.scales.y, scale + 2);
+    halves_to_floats(tile.scales.z, min);
+    halves_to_floats(tile.scales.w, min + 2);
+  }
+};
+
+// Scales and minima of a K-quant: bytes times d, bytes times -dmin.
+__device__ inline void k_scales(const uint2& bytes, uint32_t super, float (&scale)[4], float* min) {
+  const float2 d = unpack_pair<__half>(super);
+  bytes_to_floats<false>(bytes.x, scale);
+  bytes_to_floats<false>(bytes.y, min);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    scale[i] *= d.x;
+    min[i] *= -d.y;
+  }
+}
+
+struct FormatQ4_K : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = true;
+  static constexpr int kTileBytes = 608;
+  struct Tile {
+    uint4 codes;
+    uint2 scales;
+    uint32_t super;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8),
+            load_once_4(tile + 576 + lane / 4 * 4)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    four_bits<0>(tile.codes, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
+    k_scales(tile.scales, tile.super, scale, min);
+  }
+};
+
+struct FormatQ5_K : FormatNibbles {
+  static constexpr int kGroup = 32;
+  static constexpr bool kHasMin = true;
+  static constexpr int kTileBytes = 736;
+  struct Tile {
+    uint4 codes;
+    uint2 scales;
+    uint32_t super;
+    uint32_t high;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
+            load_once_4(tile + 704 + lane / 4 * 4), load_once_4(tile + 512 + lane * 4)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    five_bits<0>(tile.codes, tile.high, run, w);
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
+    k_scales(tile.scales, tile.super, scale, min);
+  }
+};
+
+struct FormatQ6_K : FormatNibbles {
+  static constexpr int kGroup = 16;
+  static constexpr bool kHasMin = false;
+  static constexpr int kTileBytes = 848;
+  struct Tile {
+    uint4 codes;
+    uint2 high;
+    uint2 scales;
+    uint32_t super;
+  };
+  static __device__ Tile load(const std::byte* tile, int lane) {
+    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane * 8),
+            load_once_8(tile + 768 + lane / 4 * 8), load_once_2(tile + 832 + lane / 4 * 2)};
+  }
+  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+    const uint32_t word = word_of(tile.codes, run);
+    const uint32_t high = run < 2 ? tile.high.x : tile.high.y;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int bit = 2 * (4 * (run % 2) + i);
+      const uint32_t top = bit < 4 ? high << (4 - bit) : high >> (bit - 4);
+      w[0][i] = codes_to_bf16<32>(((word >> (4 * i)) & 0x000f000fU) | (top & 0x00300030U));
+    }
+  }
+  static __device__ void scales(const Tile& tile, float (&scale)[8], float* /*min*/) {
+    float d[2];
+    halves_to_floats(tile.super, d);
+    bytes_to_floats<true>(tile.scales.x, scale);
+    bytes_to_floats<true>(tile.scales.y, scale + 4);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      scale[i] *= d[0];
+    }
+  }
+};
+
+}  // namespace lychee::linear::cuda

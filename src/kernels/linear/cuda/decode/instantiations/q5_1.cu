@@ -1,0 +1,7 @@
+#include "kernels/linear/cuda/decode/launch.cuh"
+
+namespace lychee::linear::cuda {
+
+template void launch_decode<FormatQ5_1>(const DecodeLaunch&, cudaStream_t);
+
+}  // namespace lychee::linear::cuda

@@ -1,0 +1,504 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/convert.cuh"
+#include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/matrix.cuh"
+#include "kernels/cuda/warp.cuh"
+#include "kernels/linear/cuda/decode/formats.cuh"
+#include "kernels/linear/cuda/decode/launch.h"
+
+namespace lychee::linear::cuda {
+
+constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;
+constexpr int kFragment = 128;  // results of a matrix instruction
+
+// Everything that follows from format and number of rows.
+template <typename Format_, int kColumnTiles_>
+struct DecodeTraits {
+  using Format = Format_;
+  static constexpr int kColumnTiles = kColumnTiles_;  // of eight activation rows
+  static constexpr int kRunsPerTile = Format::kStepK / 32;
+  static constexpr int kRunsPerBatch = Format::kBatch * kRunsPerTile;  // of one lane of the sum
+  static constexpr int kTileResults = kFragment * kColumnTiles;
+  static constexpr int kSumBytes = 2 * kDecodeWarps * kTileResults * int{sizeof(float)};
+};
+
+// What a block is to do.
+template <typename Traits>
+struct DecodeShare {
+  int lanes;       // of the sum, in this block
+  int first_lane;  // the first of them
+  int batches;     // of a lane, to a tile
+  int runs;        // of 32 inputs, of this block's lanes
+  int num_steps;   // tiles of the format in a row
+
+  __device__ explicit DecodeShare(const DecodeLaunch& p) {
+    lanes = kDecodeWarps / p.num_slices;
+    first_lane = static_cast<int>(blockIdx.y) * lanes;
+    num_steps = (p.in_features + Traits::Format::kStepK - 1) / Traits::Format::kStepK;
+    constexpr int kBatchSteps = kDecodeWarps * Traits::Format::kBatch;
+    batches = (num_steps + kBatchSteps - 1) / kBatchSteps;
+    runs = batches * lanes * Traits::kRunsPerBatch;
+  }
+  // The first input of run `run` of this block.
+  __device__ int first_input(int run) const {
+    const int in_batch = lanes * Traits::kRunsPerBatch;
+    const int batch = run / in_batch;
+    return 32 * (batch * kDecodeWarps * Traits::kRunsPerBatch + first_lane * Traits::kRunsPerBatch +
+                 run % in_batch);
+  }
+};
+
+// Shared memory: activations bf16 [runs, num_rows, 32], their sums f32 [runs, columns] for formats
+// that have an offset, partial results f32 [2, warps, columns, 128].
+template <typename Traits>
+__host__ __device__ inline int64_t decode_shared_bytes(int runs, int num_rows) {
+  const int64_t sums = Traits::Format::kHasMin ? int64_t{runs} * 8 * Traits::kColumnTiles * 4 : 0;
+  return int64_t{runs} * num_rows * 64 + sums + Traits::kSumBytes;
+}
+
+// Eight inputs from `first` on, zero beyond the row's end.
+__device__ inline void load_inputs(const float* row, int first, int in_features, bool aligned,
+                                   float (&values)[8]) {
+  if (aligned && first + 8 <= in_features) {
+    const float4 low = *reinterpret_cast<const float4*>(row + first);
+    const float4 high = *reinterpret_cast<const float4*>(row + first + 4);
+    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    values[i] = first + i < in_features ? row[first + i] : 0.0F;
+  }
+}
+
+// Rounds this block's share of the activations into shared memory, in the order in which lanes take
+// them, and sums every run of them.
+template <typename Traits>
+__device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                             std::byte* inputs, float* sums) {
+  const bool aligned = p.x_stride % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
+  const int pieces = share.runs * p.num_rows * 4;
+  for (int i = threadIdx.x; i < pieces; i += kDecodeThreads) {
+    const int piece = i % 4;
+    const int row = i / 4 % p.num_rows;
+    const int run = i / 4 / p.num_rows;
+    float values[8];
+    load_inputs(p.x + row * p.x_stride, share.first_input(run) + 8 * piece, p.in_features, aligned,
+                values);
+    uint2 low = {pack_pair<__nv_bfloat16>(values[0], values[1]),
+                 pack_pair<__nv_bfloat16>(values[2], values[3])};
+    uint2 high = {pack_pair<__nv_bfloat16>(values[4], values[5]),
+                  pack_pair<__nv_bfloat16>(values[6], values[7])};
+    std::byte* out = inputs + (int64_t{run} * p.num_rows + row) * 64;
+    if constexpr (Traits::Format::kRowMajor) {
+      *reinterpret_cast<uint4*>(out + 16 * piece) = {low.x, low.y, high.x, high.y};
+    } else {
+      // Inputs 8 piece … of the run: lanes 2 (piece % 2) and the next, slots 4 (piece / 2) ….
+      std::byte* lane = out + piece % 2 * 32 + piece / 2 * 8;
+      *reinterpret_cast<uint2*>(lane) = low;
+      *reinterpret_cast<uint2*>(lane + 16) = high;
+    }
+    if constexpr (Traits::Format::kHasMin) {
+      float sum = 0;
+      for (const uint32_t pair : {low.x, low.y, high.x, high.y}) {
+        const float2 rounded = unpack_pair<__nv_bfloat16>(pair);
+        sum += rounded.x + rounded.y;
+      }
+      const unsigned quad = 0xfU << (threadIdx.x % kWarpSize / 4 * 4);
+      sum += __shfl_xor_sync(quad, sum, 1);
+      sum += __shfl_xor_sync(quad, sum, 2);
+      if (piece == 0) {
+        sums[run * 8 * Traits::kColumnTiles + row] = sum;
+      }
+    }
+  }
+}
+
+// Where a lane finds its row of the two bands of a tile.
+struct TileRows {
+  const std::byte* low;
+  const std::byte* high;
+};
+
+__device__ inline const DecodeTarget& target_of(const DecodeLaunch& p, int tile) {
+  int t = 0;
+#pragma unroll
+  for (int i = 1; i < kMaxTargets; ++i) {
+    t = i < p.num_targets && !p.swiglu && tile >= p.targets[i].first_tile ? i : t;
+  }
+  return p.targets[t];
+}
+
+template <typename Format>
+__device__ TileRows tile_rows(const DecodeLaunch& p, int tile, int lane) {
+  tile = min(tile, p.num_tiles - 1);
+  const DecodeTarget& target = target_of(p, tile);
+  const int64_t row_offset = Format::kRowMajor ? lane / 4 * (p.band_bytes / kBandRows) : 0;
+  if (p.swiglu) {
+    const int64_t offset = tile * p.band_bytes + row_offset;
+    return {p.targets[0].weight + offset, p.targets[1].weight + offset};
+  }
+  const int band = 2 * (tile - target.first_tile);
+  return {target.weight + band * p.band_bytes + row_offset,
+          target.weight + min(band + 1, target.num_bands - 1) * p.band_bytes + row_offset};
+}
+
+// Some tiles of both bands, on their way from memory.
+template <typename Format>
+struct Batch {
+  typename Format::Tile low[Format::kBatch];
+  typename Format::Tile high[Format::kBatch];
+  float row_scale_low, row_scale_high;  // where the format has them
+};
+
+// Tiles first … of the row; nothing is read beyond its end, where the activations are zero.
+template <typename Format>
+__device__ void load_batch(Batch<Format>& batch, const TileRows& rows, int first, int num_steps,
+                           int lane) {
+#pragma unroll
+  for (int i = 0; i < Format::kBatch; ++i) {
+    const int step = min(first + i, num_steps - 1);
+    const int64_t offset = Format::kHeaderBytes + int64_t{step} * Format::kTileBytes;
+    batch.low[i] = Format::load(rows.low + offset, lane);
+    batch.high[i] = Format::load(rows.high + offset, lane);
+  }
+  if constexpr (Format::kRowScale) {
+    batch.row_scale_low = __uint_as_float(load_once_4(rows.low + lane / 4 * 4));
+    batch.row_scale_high = __uint_as_float(load_once_4(rows.high + lane / 4 * 4));
+  }
+}
+
+// A lane's operands of one run of 32 inputs.
+template <typename Traits>
+struct RunOperands {
+  uint32_t low[Traits::Format::kParts][4];
+  uint32_t high[Traits::Format::kParts][4];
+  uint4 x[Traits::kColumnTiles];
+
+  __device__ RunOperands(const typename Traits::Format::Tile& low_tile,
+                         const typename Traits::Format::Tile& high_tile, int run,
+                         const std::byte* inputs, int num_rows, int lane) {
+#pragma unroll
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      // Columns beyond the last row repeat it; nobody looks at what they give.
+      const int row = min(column * 8 + lane / 4, num_rows - 1);
+      x[column] =
+          *reinterpret_cast<const uint4*>(inputs + (run * num_rows + row) * 64 + lane % 4 * 16);
+    }
+    Traits::Format::weights(low_tile, run, low);
+    Traits::Format::weights(high_tile, run, high);
+  }
+  // The first or second 16 inputs of the run.
+  template <int kHalf>
+  __device__ void multiply(float (&c)[Traits::kColumnTiles][4]) const {
+#pragma unroll
+    for (int part = 0; part < Traits::Format::kParts; ++part) {
+      const uint32_t a[4] = {low[part][2 * kHalf], high[part][2 * kHalf], low[part][2 * kHalf + 1],
+                             high[part][2 * kHalf + 1]};
+#pragma unroll
+      for (int column = 0; column < Traits::kColumnTiles; ++column) {
+        multiply_add<__nv_bfloat16>(c[column], a, kHalf == 0 ? x[column].x : x[column].z,
+                                    kHalf == 0 ? x[column].y : x[column].w);
+      }
+    }
+  }
+};
+
+// The scales of a lane's rows in a tile of the format.
+template <typename Format>
+struct TileScales {
+  float low[Format::kStepK / Format::kGroup];
+  float high[Format::kStepK / Format::kGroup];
+  float min_low[4];
+  float min_high[4];
+
+  __device__ TileScales(const typename Format::Tile& low_tile,
+                        const typename Format::Tile& high_tile) {
+    Format::scales(low_tile, low, min_low);
+    Format::scales(high_tile, high, min_high);
+  }
+};
+
+// acc += scale · c, and c = 0.
+template <int kColumns>
+__device__ void add_group(float (&acc)[kColumns][4], float (&c)[kColumns][4], float low,
+                          float high) {
+#pragma unroll
+  for (int column = 0; column < kColumns; ++column) {
+    acc[column][0] += low * c[column][0];
+    acc[column][1] += low * c[column][1];
+    acc[column][2] += high * c[column][2];
+    acc[column][3] += high * c[column][3];
+    c[column][0] = c[column][1] = c[column][2] = c[column][3] = 0;
+  }
+}
+
+// acc += min · the sum of the run's activations.
+template <int kColumns>
+__device__ void add_min(float (&acc)[kColumns][4], float low, float high, const float* sums,
+                        int lane) {
+#pragma unroll
+  for (int column = 0; column < kColumns; ++column) {
+    const float2 sum = *reinterpret_cast<const float2*>(sums + column * 8 + lane % 4 * 2);
+    acc[column][0] += low * sum.x;
+    acc[column][1] += low * sum.y;
+    acc[column][2] += high * sum.x;
+    acc[column][3] += high * sum.y;
+  }
+}
+
+// acc += the products of one tile of the format.
+template <typename Traits>
+__device__ void multiply_tile(float (&acc)[Traits::kColumnTiles][4],
+                              const typename Traits::Format::Tile& low,
+                              const typename Traits::Format::Tile& high, const std::byte* inputs,
+                              const float* sums, int num_rows, int lane) {
+  using Format = typename Traits::Format;
+  if constexpr (Format::kGroup == 0) {
+#pragma unroll
+    for (int run = 0; run < Traits::kRunsPerTile; ++run) {
+      const RunOperands<Traits> operands(low, high, run, inputs, num_rows, lane);
+      operands.template multiply<0>(acc);
+      operands.template multiply<1>(acc);
+    }
+  } else {
+    const TileScales<Format> scales(low, high);
+    float c[Traits::kColumnTiles][4] = {};
+#pragma unroll
+    for (int run = 0; run < Traits::kRunsPerTile; ++run) {
+      const RunOperands<Traits> operands(low, high, run, inputs, num_rows, lane);
+      operands.template multiply<0>(c);
+      if constexpr (Format::kGroup == 16) {
+        add_group(acc, c, scales.low[2 * run], scales.high[2 * run]);
+      }
+      operands.template multiply<1>(c);
+      if ((run + 1) * 32 % Format::kGroup == 0) {
+        const int group = (run + 1) * 32 / Format::kGroup - 1;
+        add_group(acc, c, scales.low[group], scales.high[group]);
+      }
+      if constexpr (Format::kHasMin) {
+        add_min(acc, scales.min_low[run], scales.min_high[run],
+                sums + run * 8 * Traits::kColumnTiles, lane);
+      }
+    }
+  }
+}
+
+// Neighbours first: the same sum for any power of two of leading values that stand for the whole.
+template <int kCount>
+__device__ inline float tree_sum(float (&values)[kCount]) {
+#pragma unroll
+  for (int width = 1; width < kCount; width *= 2) {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 2 * width) {
+      values[i] += values[i + width];
+    }
+  }
+  return values[0];
+}
+
+// Writes result `position` of a tile to where it belongs.
+__device__ inline void store_result(const DecodeLaunch& p, int tile, int position, float value,
+                                    float up) {
+  const int element = position % kFragment;
+  const int lane = element / 4;
+  const int row = position / kFragment * 8 + lane % 4 * 2 + element % 2;
+  const int side = element % 4 / 2;
+  if (row >= p.num_rows || (p.swiglu && side == 1)) {
+    return;
+  }
+  const DecodeTarget& target = target_of(p, tile);
+  const int band = p.swiglu ? tile : 2 * (tile - target.first_tile) + side;
+  const int output = band * 8 + lane / 4;
+  if (output >= target.out_features) {
+    return;
+  }
+  float* y = target.y + row * target.y_stride + output;
+  if (p.swiglu) {
+    *y = value / (1.0F + __expf(-value)) * up;
+    return;
+  }
+  value += target.bias != nullptr ? target.bias[output] : 0.0F;
+  *y = p.accumulate ? *y + value : value;
+}
+
+// The sum over this block's lanes of `position` of the tile's results.
+template <typename Traits>
+__device__ float sum_lanes(const float* results, int lanes, int tile_of_block, int position) {
+  float values[kDecodeWarps];
+#pragma unroll
+  for (int i = 0; i < kDecodeWarps; ++i) {
+    values[i] =
+        i < lanes ? results[(tile_of_block * lanes + i) * Traits::kTileResults + position] : 0.0F;
+  }
+  return tree_sum(values);
+}
+
+// Adds up the warps' results of `num_slices` tiles and stores or hands them on.
+template <typename Traits>
+__device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results,
+                             int first_tile) {
+  for (int i = threadIdx.x; i < p.num_slices * Traits::kTileResults; i += kDecodeThreads) {
+    const int tile_of_block = i / Traits::kTileResults;
+    const int position = i % Traits::kTileResults;
+    const int tile = first_tile + tile_of_block;
+    if (tile >= p.num_tiles) {
+      return;
+    }
+    const float sum = sum_lanes<Traits>(results, lanes, tile_of_block, position);
+    if (p.num_slices > 1) {
+      p.partials[(int64_t{blockIdx.y} * p.num_tiles + tile) * Traits::kTileResults + position] =
+          sum;
+      continue;
+    }
+    const float up = p.swiglu && position % 4 < 2
+                         ? sum_lanes<Traits>(results, lanes, tile_of_block, position + 2)
+                         : 0.0F;
+    store_result(p, tile, position, sum, up);
+  }
+}
+
+template <typename Traits>
+__device__ float sum_slices(const DecodeLaunch& p, int tile, int position) {
+  float values[kMaxSlices];
+#pragma unroll
+  for (int i = 0; i < kMaxSlices; ++i) {
+    values[i] = i < p.num_slices
+                    ? __ldcg(p.partials + (int64_t{i} * p.num_tiles + tile) * Traits::kTileResults +
+                             position)
+                    : 0.0F;
+  }
+  return tree_sum(values);
+}
+
+// The last block of a column to arrive adds up the slices of all of its tiles.
+template <typename Traits>
+__device__ void merge_slices(const DecodeLaunch& p) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(p.counters + blockIdx.x, 1) == p.num_slices - 1;
+    if (last) {
+      p.counters[blockIdx.x] = 0;
+    }
+  }
+  __syncthreads();
+  if (!last) {
+    return;
+  }
+  __threadfence();
+  const int per_group = p.num_slices * Traits::kTileResults;
+  for (int first = blockIdx.x * p.num_slices; first < p.num_tiles;
+       first += p.num_columns * p.num_slices) {
+    for (int i = threadIdx.x; i < per_group; i += kDecodeThreads) {
+      const int tile = first + i / Traits::kTileResults;
+      const int position = i % Traits::kTileResults;
+      if (tile < p.num_tiles) {
+        const float up =
+            p.swiglu && position % 4 < 2 ? sum_slices<Traits>(p, tile, position + 2) : 0.0F;
+        store_result(p, tile, position, sum_slices<Traits>(p, tile, position), up);
+      }
+    }
+  }
+}
+
+// grid: (columns of blocks, slices of the inputs). A block takes num_slices tiles at a time, each
+// by as many warps as the slice has lanes of the sum, and always has the next batch of weights on
+// its way while it multiplies one.
+template <typename Traits>
+__global__ void __launch_bounds__(kDecodeThreads, 1)
+    linear_decode_kernel(const __grid_constant__ DecodeLaunch p) {
+  using Format = typename Traits::Format;
+  extern __shared__ __align__(16) std::byte shared[];
+  const DecodeShare<Traits> share(p);
+  const int warp = threadIdx.x / kWarpSize;
+  const int lane = threadIdx.x % kWarpSize;
+  auto* results = reinterpret_cast<float*>(shared);
+  auto* sums = reinterpret_cast<float*>(shared + Traits::kSumBytes);
+  std::byte* inputs = shared + Traits::kSumBytes +
+                      (Format::kHasMin ? share.runs * 8 * Traits::kColumnTiles * 4 : 0);
+  const int lane_of_sum = warp % share.lanes;
+  const int tile_of_block = warp / share.lanes;
+  const int tile_step = p.num_columns * p.num_slices;
+  const auto first_step = [&](int batch) {
+    return (batch * kDecodeWarps + share.first_lane + lane_of_sum) * Format::kBatch;
+  };
+
+  allow_dependents();
+  Batch<Format> batches[2];
+  int load_tile = blockIdx.x * p.num_slices;
+  int load_batch_id = 0;
+  TileRows rows = tile_rows<Format>(p, load_tile + tile_of_block, lane);
+  const auto load_next = [&](Batch<Format>& batch) {
+    if (load_tile < p.num_tiles) {
+      load_batch(batch, rows, first_step(load_batch_id), share.num_steps, lane);
+    }
+    if (++load_batch_id == share.batches) {
+      load_batch_id = 0;
+      load_tile += tile_step;
+      rows = tile_rows<Format>(p, load_tile + tile_of_block, lane);
+    }
+  };
+  load_next(batches[0]);
+  wait_for_predecessors();
+  stage_inputs(p, share, inputs, sums);
+  __syncthreads();
+
+  float acc[Traits::kColumnTiles][4] = {};
+  int tile = blockIdx.x * p.num_slices;
+  int batch_id = 0;
+  int parity = 0;
+  const auto multiply = [&](const Batch<Format>& batch) {
+#pragma unroll
+    for (int i = 0; i < Format::kBatch; ++i) {
+      const int run =
+          (batch_id * share.lanes + lane_of_sum) * Traits::kRunsPerBatch + i * Traits::kRunsPerTile;
+      multiply_tile<Traits>(acc, batch.low[i], batch.high[i],
+                            inputs + int64_t{run} * p.num_rows * 64,
+                            sums + run * 8 * Traits::kColumnTiles, p.num_rows, lane);
+    }
+    if (++batch_id < share.batches) {
+      return;
+    }
+    if constexpr (Format::kRowScale) {
+      for (auto& c : acc) {
+        c[0] *= batch.row_scale_low, c[1] *= batch.row_scale_low;
+        c[2] *= batch.row_scale_high, c[3] *= batch.row_scale_high;
+      }
+    }
+    float* mine = results + (parity * kDecodeWarps + warp) * Traits::kTileResults;
+#pragma unroll
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      auto& c = acc[column];
+      *reinterpret_cast<float4*>(mine + column * kFragment + lane * 4) = {c[0], c[1], c[2], c[3]};
+      c[0] = c[1] = c[2] = c[3] = 0;
+    }
+    __syncthreads();
+    // The other half of `results` serves the next tiles, so that one barrier each is enough.
+    finish_tiles<Traits>(p, share.lanes, results + parity * kDecodeWarps * Traits::kTileResults,
+                         tile);
+    parity ^= 1;
+    batch_id = 0;
+    tile += tile_step;
+  };
+  while (tile < p.num_tiles) {
+    load_next(batches[1]);
+    multiply(batches[0]);
+    if (tile >= p.num_tiles) {
+      break;
+    }
+    load_next(batches[0]);
+    multiply(batches[1]);
+  }
+  if (p.num_slices > 1) {
+    merge_slices<Traits>(p);
+  }
+}
+
+}  // namespace lychee::linear::cuda

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/linear/device_weight.h"
+
+namespace lychee::linear::cuda {
+
+constexpr int kDecodeWarps = 16;
+constexpr int kMaxTargets = 4;
+constexpr int kMaxSlices = 8;
+constexpr int64_t kCounterBytes = 4096;  // one int a column of blocks, at the workspace's start
+
+// Output rows in tiles of two bands. Where outputs are products of gate and up, a tile is the same
+// band of either.
+struct DecodeTarget {
+  const std::byte* weight;
+  const float* bias;  // [out_features] or null
+  float* y;           // [num_rows, out_features], row stride y_stride
+  int64_t y_stride;
+  int out_features;
+  int num_bands;
+  int first_tile;
+};
+
+// How the inputs are shared out. The sum over the inputs is cut into kDecodeWarps lanes, whatever
+// the number of rows; with several slices a block has so much fewer of the lanes of so many more
+// tiles, which bounds the activations it must read.
+struct DecodeLaunch {
+  int num_rows;
+  int in_features;
+  const float* x;  // [num_rows, in_features], row stride x_stride
+  int64_t x_stride;
+  DecodeTarget targets[kMaxTargets];
+  int num_targets;
+  int num_tiles;
+  bool accumulate;
+  bool swiglu;
+  int64_t band_bytes;
+  int num_slices;   // power of two
+  int num_columns;  // of blocks; grid: (num_columns, num_slices)
+  int* counters;    // [num_columns], zero before and after
+  float* partials;  // [num_slices, num_tiles, 16 · columns of the kernel]
+};
+
+// Defined in launch.cuh, compiled once per instantiations/*.cu. Enqueues the kernel for up to 16
+// rows.
+template <typename Format>
+void launch_decode(const DecodeLaunch& launch, cudaStream_t stream);
+
+}  // namespace lychee::linear::cuda

@@ -1,0 +1,141 @@
+#include <cublasLt.h>
+#include <dlfcn.h>
+
+#include <array>
+#include <memory>
+
+#include "base/check.h"
+#include "kernels/linear/device_linear.h"
+
+namespace lychee::linear {
+namespace {
+
+constexpr const char* kLibrary = "libcublasLt.so.13";
+
+struct Unload {
+  void operator()(void* library) const { ::dlclose(library); }
+};
+
+void check(cublasStatus_t status, const char* call) {
+  require(status == CUBLAS_STATUS_SUCCESS, ErrorCode::kCuda, "cuBLASLt: ", call,
+          " failed with status ", static_cast<int>(status));
+}
+
+}  // namespace
+
+// The functions are looked up by name: linking the library would keep the program from starting
+// where it is not installed.
+struct DeviceGemm::Library {
+  std::unique_ptr<void, Unload> file;
+  cublasLtHandle_t handle = nullptr;
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtDestroy) destroy;
+  decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) find;
+  decltype(&cublasLtMatmulDescCreate) create_desc;
+  decltype(&cublasLtMatmulDescDestroy) destroy_desc;
+  decltype(&cublasLtMatmulDescSetAttribute) set_desc;
+  decltype(&cublasLtMatrixLayoutCreate) create_layout;
+  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout;
+  decltype(&cublasLtMatmulPreferenceCreate) create_preference;
+  decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
+
+  Library();
+  ~Library() { destroy(handle); }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
+ private:
+  template <typename Function>
+  void find_symbol(Function& function, const char* name) {
+    function = reinterpret_cast<Function>(::dlsym(file.get(), name));
+    require(function != nullptr, ErrorCode::kUnsupported, kLibrary, " lacks ", name);
+  }
+};
+
+DeviceGemm::Library::Library() : file(::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL)) {
+  require(file != nullptr, ErrorCode::kUnsupported, "cannot load ", kLibrary,
+          ", which CUDA 13 brings; prefill on the GPU is slow without it");
+  find_symbol(create, "cublasLtCreate");
+  find_symbol(destroy, "cublasLtDestroy");
+  find_symbol(matmul, "cublasLtMatmul");
+  find_symbol(find, "cublasLtMatmulAlgoGetHeuristic");
+  find_symbol(create_desc, "cublasLtMatmulDescCreate");
+  find_symbol(destroy_desc, "cublasLtMatmulDescDestroy");
+  find_symbol(set_desc, "cublasLtMatmulDescSetAttribute");
+  find_symbol(create_layout, "cublasLtMatrixLayoutCreate");
+  find_symbol(destroy_layout, "cublasLtMatrixLayoutDestroy");
+  find_symbol(create_preference, "cublasLtMatmulPreferenceCreate");
+  find_symbol(destroy_preference, "cublasLtMatmulPreferenceDestroy");
+  find_symbol(set_preference, "cublasLtMatmulPreferenceSetAttribute");
+  check(create(&handle), "cublasLtCreate");
+}
+
+DeviceGemm::DeviceGemm() : library_(std::make_unique<Library>()) {}
+DeviceGemm::~DeviceGemm() = default;
+
+void DeviceGemm::multiply(const Params& p, CUstream_st* stream) const {
+  const Library& lib = *library_;
+  const auto owned = [](auto create, auto destroy, const char* call) {
+    auto made = create();
+    check(made.first, call);
+    return std::unique_ptr<std::remove_pointer_t<decltype(made.second)>, decltype(destroy)>(
+        made.second, destroy);
+  };
+  const auto layout = [&](cudaDataType_t type, int64_t rows, int64_t columns, int64_t stride) {
+    return owned(
+        [&] {
+          cublasLtMatrixLayout_t made = nullptr;
+          const auto status = lib.create_layout(&made, type, static_cast<uint64_t>(rows),
+                                                static_cast<uint64_t>(columns), stride);
+          return std::pair(status, made);
+        },
+        lib.destroy_layout, "cublasLtMatrixLayoutCreate");
+  };
+  // cuBLAS counts columns first: its A is the weight, transposed, its B is x, its C is y.
+  const auto a = layout(CUDA_R_16BF, p.in_features, p.out_features, p.weight_stride);
+  const auto b = layout(CUDA_R_16BF, p.in_features, p.num_rows, p.x_stride);
+  const auto c = layout(CUDA_R_32F, p.out_features, p.num_rows, p.y_stride);
+  const auto desc = owned(
+      [&] {
+        cublasLtMatmulDesc_t made = nullptr;
+        const auto status = lib.create_desc(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+        return std::pair(status, made);
+      },
+      lib.destroy_desc, "cublasLtMatmulDescCreate");
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+    check(lib.set_desc(desc.get(), attribute, &value, sizeof(value)), "setting an attribute");
+  };
+  set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (p.bias != nullptr) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
+  }
+  const auto preference = owned(
+      [&] {
+        cublasLtMatmulPreference_t made = nullptr;
+        const auto status = lib.create_preference(&made);
+        return std::pair(status, made);
+      },
+      lib.destroy_preference, "cublasLtMatmulPreferenceCreate");
+  const auto workspace_bytes = static_cast<size_t>(kWorkspaceBytes);
+  check(lib.set_preference(preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                           &workspace_bytes, sizeof(workspace_bytes)),
+        "setting the workspace");
+  cublasLtMatmulHeuristicResult_t algorithm;
+  int found = 0;
+  check(lib.find(lib.handle, desc.get(), a.get(), b.get(), c.get(), c.get(), preference.get(), 1,
+                 &algorithm, &found),
+        "cublasLtMatmulAlgoGetHeuristic");
+  require(found == 1, ErrorCode::kUnsupported, "cuBLASLt has no algorithm for ", p.num_rows, " x ",
+          p.out_features, " x ", p.in_features);
+  const float one = 1;
+  const float beta = p.accumulate ? 1.0F : 0.0F;
+  check(lib.matmul(lib.handle, desc.get(), &one, p.weight, a.get(), p.x, b.get(), &beta, p.y,
+                   c.get(), p.y, c.get(), &algorithm.algo, p.workspace, workspace_bytes, stream),
+        "cublasLtMatmul");
+}
+
+}  // namespace lychee::linear
