@@ -24,7 +24,7 @@ HWY_INLINE void store_f32(D d, hwy::HWY_NAMESPACE::Vec<D> value, float* to) {
 template <class D>
 HWY_INLINE void store_f32([[maybe_unused]] D d, hwy::HWY_NAMESPACE::Vec<D> value, f16* to) {
   namespace hn = hwy::HWY_NAMESPACE;
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
+#if HWY_CAP_GE256 || HWY_TARGET == HWY_NEON
   const hn::Rebind<hwy::float16_t, D> d16;
   hn::StoreU(hn::DemoteTo(d16, value), d16, reinterpret_cast<hwy::float16_t*>(to));
 #else

@@ -15,6 +15,7 @@
 
 #include "kernels/attention/cpu/decode_chunk.h"
 #include "kernels/cpu/load_inl.h"
+#include "kernels/cpu/sum_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lychee::attention::cpu::HWY_NAMESPACE {
@@ -24,7 +25,7 @@ constexpr int kTokens = 4;   // scored at once, because four sums reduce as chea
 constexpr int kColumns = 4;  // vectors of V accumulated at once
 // Query rows at once: kRows · kTokens accumulators and their operands must fit the registers, 32 on
 // AVX-512 and NEON, 16 elsewhere.
-constexpr int kMaxRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 4 : 2;
+constexpr int kMaxRows = HWY_CAP_GE512 || HWY_TARGET == HWY_NEON ? 4 : 2;
 
 struct TileTokens {
   int64_t count;
@@ -53,43 +54,6 @@ HWY_INLINE void prefetch_row(const T* row, int head_dim) {
   }
 }
 
-// to[i] = sum of the lanes of the i-th vector.
-#if HWY_TARGET == HWY_SCALAR
-template <class D, class V>
-HWY_INLINE void store_four_sums(D /*d*/, V a, V b, V c, V e, float* to) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  to[0] = hn::GetLane(a);
-  to[1] = hn::GetLane(b);
-  to[2] = hn::GetLane(c);
-  to[3] = hn::GetLane(e);
-}
-#else
-template <class D, class V>
-HWY_INLINE void store_block_sums(D d, V v, float* to) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  if constexpr (hn::MaxLanes(D()) > 4) {
-    const hn::Half<D> half;
-    store_block_sums(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), to);
-  } else {
-    hn::StoreU(v, d, to);
-  }
-}
-
-template <class D, class V>
-HWY_INLINE void store_four_sums(D d, V a, V b, V c, V e, float* to) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const hn::Repartition<uint64_t, D> d64;
-  const auto ab =
-      hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
-  const auto ce =
-      hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
-  store_block_sums(d,
-                   hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, ab, ce)),
-                           hn::BitCast(d, hn::InterleaveUpper(d64, ab, ce))),
-                   to);
-}
-#endif
-
 // scores[r, t] = q[r] · k[t] for kTokens tokens; rows of `scores` are kTile apart.
 template <int kRows, class D, typename T>
 HWY_INLINE void score_tokens(D d, const T* k, const int64_t* offsets, const float* const* q,
@@ -114,7 +78,8 @@ HWY_INLINE void score_tokens(D d, const T* k, const int64_t* offsets, const floa
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    store_four_sums(d, sums[r][0], sums[r][1], sums[r][2], sums[r][3], scores + r * kTile);
+    lychee::cpu::HWY_NAMESPACE::store_four_sums(d, sums[r][0], sums[r][1], sums[r][2], sums[r][3],
+                                                scores + r * kTile);
   }
 }
 

@@ -20,7 +20,7 @@ namespace lychee::attention::cpu::HWY_NAMESPACE {
 
 // Keys or dimensions multiplied at once; divides every head_dim. kPanelRows · kPanelVectors sums
 // and their operands must fit the registers, 32 on AVX-512 and NEON, 16 elsewhere.
-constexpr int kPanelRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 8 : 4;
+constexpr int kPanelRows = HWY_CAP_GE512 || HWY_TARGET == HWY_NEON ? 8 : 4;
 
 struct Panel {
   int64_t columns;  // rows rounded up to whole vectors

@@ -2,7 +2,6 @@
 #define HWY_TARGET_INCLUDE "kernels/linear/cpu/int8_dot.cc"
 #include "kernels/linear/cpu/int8_dot.h"
 
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // before highway.h
 #include <hwy/highway.h>
 
@@ -11,7 +10,9 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "kernels/cpu/sum_inl.h"
 #include "kernels/linear/cpu/int8_formats-inl.h"
+#include "kernels/linear/cpu/int8_scales-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lychee::linear::cpu::HWY_NAMESPACE {
@@ -24,186 +25,127 @@ void int8_outputs(const LinearTarget& /*target*/, const RoundedRows& /*rows*/, i
 
 #else
 
-using Scales = hn::CappedTag<float, 16>;  // the same lanes as Floats
+namespace kernels = lychee::cpu::HWY_NAMESPACE;
 
-// One row of weights: `scales` and `mins` in the order of RoundedRows::scales.
 struct WeightRow {
   const uint8_t* data;
   const uint8_t* last;  // the last tile of formats of 32, perhaps a copy with zeros behind
-  float* scales;        // [scale_stride], zero beyond in_features
-  float* mins;          // added to every weight that a scale belongs to
+  RowScales scales;
 };
 
-void widen_halves(const uint16_t* halves, int64_t count, float* out) {
-  const Scales d;
-  const hn::Rebind<hwy::float16_t, Scales> dh;
-  const hn::Rebind<uint16_t, Scales> du;
-  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::Store(hn::PromoteTo(d, hn::BitCast(dh, hn::LoadU(du, halves + i))), d, out + i);
-  }
-}
-
-float read_half(const uint8_t* src) {
-  f16 half;
-  std::memcpy(&half.bits, src, sizeof(half.bits));
-  return static_cast<float>(half);
-}
-
-// Scales take two steps, and between those of a row the sums of the row before are formed: the
-// first gathers halves with plain moves, which leave the vector units alone; the second loads them
-// as vectors, which stalls while the moves are still in the store buffer.
-struct RawScales {
-  uint16_t* scales;
-  uint16_t* mins;
-};
-
+// Where the products of the scales of a tile begin, from piece `first` of its planes on.
 template <typename Format>
-void gather_scales(const uint8_t* row, int64_t num_blocks, const RawScales& raw) {
-  if constexpr (Format::kBlockSize == 32) {
-    for (int64_t i = 0; i < num_blocks; ++i, row += Format::kBlockBytes) {
-      std::memcpy(&raw.scales[i], row, sizeof(uint16_t));
-      if constexpr (Format::kMin != 0) {
-        std::memcpy(&raw.mins[i], row + Format::kMin, sizeof(uint16_t));
-      }
-    }
+constexpr int64_t scales_offset(int64_t tile, int first) {
+  switch (Format::kOrder) {
+    case RowOrder::kBlocks32:
+      return tile * 8 + first * 2;
+    case RowOrder::kChunks64:
+      return tile / 2 * 16 + tile % 2 * 4 + first / 2 * 2;
+    case RowOrder::kHalves128:
+      return tile * 16 + first;
   }
 }
 
-// dst[0, 8) = factor · bytes
-template <typename Byte>
-HWY_INLINE void scale_bytes(const Byte* bytes, float factor, float* dst) {
-  const hn::CappedTag<float, 8> d;
-  const hn::Rebind<int32_t, decltype(d)> di;
-  const hn::Rebind<Byte, decltype(d)> db;
-  for (int64_t i = 0; i < 8; i += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto v = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(db, bytes + i)));
-    hn::Store(hn::Mul(v, hn::Set(d, factor)), d, dst + i);
-  }
-}
-
-// Eight 6-bit scales and minima in 12 bytes: bytes 0-3 and 4-7 hold the first four and, on top, the
-// upper two bits of the others, whose lower four bits are in bytes 8-11.
-HWY_INLINE void widen_chunk_scales(const uint8_t* block, float* scales, float* mins) {
-  uint32_t words[3];
-  std::memcpy(words, block + 4, sizeof(words));
-  const uint64_t packed[2] = {
-      (words[0] & 0x3f3f3f3f) | uint64_t{(words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)}
-                                    << 32,
-      (words[1] & 0x3f3f3f3f) |
-          uint64_t{(words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)} << 32};
-  uint8_t bytes[16];
-  std::memcpy(bytes, packed, sizeof(bytes));
-  scale_bytes(bytes, read_half(block), scales);
-  scale_bytes(bytes + 8, -read_half(block + 2), mins);
-}
-
-template <typename Format>
-void widen_scales(const WeightRow& row, int64_t num_blocks, const RawScales& raw) {
-  if constexpr (Format::kBlockSize == 32) {
-    widen_halves(raw.scales, num_blocks, row.scales);
-    if constexpr (Format::kMin != 0) {
-      widen_halves(raw.mins, num_blocks, row.mins);
-    } else if constexpr (Format::kOffset != 0) {
-      const Scales d;
-      for (int64_t i = 0; i < num_blocks; i += static_cast<int64_t>(hn::Lanes(d))) {
-        const auto offset = hn::Set(d, -Format::kOffset);
-        hn::Store(hn::Mul(hn::Load(d, row.scales + i), offset), d, row.mins + i);
-      }
-    }
-  } else {
-    for (int64_t b = 0; b < num_blocks; ++b) {
-      const uint8_t* block = row.data + b * Format::kBlockBytes;
-      if constexpr (Format::kOrder == RowOrder::kChunks64) {
-        widen_chunk_scales(block, row.scales + b * 8, row.mins + b * 8);
-      } else {
-        const auto* bytes = reinterpret_cast<const int8_t*>(block) + 192;
-        const float scale = read_half(block + 208);
-        scale_bytes(bytes, scale, row.scales + b * 16);
-        scale_bytes(bytes + 8, scale, row.scales + b * 16 + 8);
-        scale_bytes(bytes, -32 * scale, row.mins + b * 16);
-        scale_bytes(bytes + 8, -32 * scale, row.mins + b * 16 + 8);
-      }
-    }
-  }
-}
-
-// Which of the four scales at hand belongs to each lane of the low and the high sums of a tile, by
-// RowOrder.
+// Which of them belongs to each lane of the low sums; those of the high sums lie kHighScales
+// behind.
 alignas(64) constexpr int32_t kLowScales[kRowOrders][16] = {
-    {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
-    {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3},
+    {0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6},
     {0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2},
     {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3}};
-alignas(64) constexpr int32_t kHighScales[kRowOrders][16] = {
-    {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3},
-    {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3},
-    {1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3},
-    {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3}};
+constexpr int64_t kHighScales[kRowOrders] = {0, 1, 4};
 
-HWY_INLINE hn::Vec<Floats> spread_scales(const float* scales, const int32_t* lanes) {
+HWY_INLINE hn::Vec<Floats> spread_scales(const float* scales, RowOrder order) {
   const Floats d;
-  return hn::TableLookupLanes(hn::LoadDup128(d, scales), hn::SetTableIndices(d, lanes));
-}
-
-HWY_INLINE hn::Vec<Sums> dot_planes(WordVec even, WordVec odd, const int16_t* x_even) {
-  const SignedWords d;
-  const Sums ds;
-  auto rest = hn::Zero(ds);
-  auto sum = hn::ReorderWidenMulAccumulate(ds, hn::BitCast(d, even), hn::Load(d, x_even),
-                                           hn::Zero(ds), rest);
-  sum = hn::ReorderWidenMulAccumulate(ds, hn::BitCast(d, odd), hn::Load(d, x_even + 32), sum, rest);
-  return hn::RearrangeToOddPlusEven(sum, rest);
-}
-
-struct Accumulators {
-  hn::Vec<Floats> low, high;
-};
-
-template <typename Format>
-HWY_INLINE void dot_tile(const uint8_t* tile, int half, const int16_t* x, const float* scales,
-                         Accumulators& acc) {
-  constexpr auto kOrder = static_cast<int>(Format::kOrder);
-  const Floats d;
-  for (int first = 0; first < 4; first += kPieces) {
-    const Planes w = Format::planes(tile, half, first);
-    const auto low = dot_planes(w.low_even, w.low_odd, x + first * 8);
-    const auto high = dot_planes(w.high_even, w.high_odd, x + 64 + first * 8);
-    const auto low_scales = spread_scales(scales, kLowScales[kOrder] + first * 4);
-    if constexpr (Format::kOneScale) {
-      acc.low = hn::MulAdd(hn::ConvertTo(d, hn::Add(low, high)), low_scales, acc.low);
-    } else {
-      constexpr int kNext = Format::kOrder == RowOrder::kHalves128 ? 4 : 0;
-      const auto high_scales = spread_scales(scales + kNext, kHighScales[kOrder] + first * 4);
-      acc.low = hn::MulAdd(hn::ConvertTo(d, low), low_scales, acc.low);
-      acc.high = hn::MulAdd(hn::ConvertTo(d, high), high_scales, acc.high);
-    }
-  }
-}
-
-// product = the scales of weights times those of x; returns what the minima contribute, by lane.
-template <bool kMins>
-HWY_INLINE hn::Vec<Floats> multiply_scales(const WeightRow& row, const RoundedRows& rows, int64_t r,
-                                           float* product) {
-  const Floats d;
-  const float* scales = rows.scales + r * rows.scale_stride;
-  const float* sums = rows.sums + r * rows.scale_stride;
-  auto sum = hn::Zero(d);
-  for (int64_t i = 0; i < rows.scale_stride; i += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::Store(hn::Mul(hn::Load(d, row.scales + i), hn::Load(d, scales + i)), d, product + i);
-    if constexpr (kMins) {
-      sum = hn::MulAdd(hn::Load(d, row.mins + i), hn::Load(d, sums + i), sum);
-    }
-  }
-  return sum;
+  const auto lanes = hn::SetTableIndices(d, kLowScales[static_cast<int>(order)]);
+  return hn::TableLookupLanes(hn::LoadU(d, scales), lanes);
 }
 
 template <typename Format>
-constexpr bool has_mins() {
-  if constexpr (Format::kBlockSize == 256) {
-    return true;
+HWY_INLINE kernels::QuadSumVec dot_plane(kernels::QuadSumVec sums, ByteVec plane, const int8_t* x) {
+  const kernels::SignedBytes d;
+  const auto values = hn::Load(d, x);
+  if constexpr (Format::kSigned) {
+    return kernels::dot_quads_signed(sums, hn::BitCast(d, plane), values);
   } else {
-    return Format::kMin != 0 || Format::kOffset != 0;
+    return kernels::dot_quads(sums, plane, values);
   }
+}
+
+// sum + the products of planes of one tile of weights, from piece `first` on, with one of x.
+template <typename Format>
+HWY_INLINE hn::Vec<Floats> dot_planes(const Planes& w, int first, const int8_t* x,
+                                      const float* scales, hn::Vec<Floats> sum) {
+  const Floats d;
+  const auto zero = hn::Zero(kernels::QuadSums());
+  const auto low = dot_plane<Format>(zero, w.low, x + first * 16);
+  const auto low_scales = spread_scales(scales, Format::kOrder);
+  if constexpr (Format::kOneScale) {
+    const auto both = dot_plane<Format>(low, w.high, x + kPlane + first * 16);
+    return hn::MulAdd(hn::ConvertTo(d, both), low_scales, sum);
+  } else {
+    const auto high = dot_plane<Format>(zero, w.high, x + kPlane + first * 16);
+    const auto high_scales =
+        spread_scales(scales + kHighScales[static_cast<int>(Format::kOrder)], Format::kOrder);
+    sum = hn::MulAdd(hn::ConvertTo(d, low), low_scales, sum);
+    return hn::MulAdd(hn::ConvertTo(d, high), high_scales, sum);
+  }
+}
+
+// Some way ahead, to the second-level cache: the processor's own prefetching stops at every page of
+// 4 KB, and lines on their way to the first level are few. Tile by tile, because a burst would hold
+// up the loads behind it.
+HWY_INLINE void prefetch(const uint8_t* tile, int64_t bytes) {
+  constexpr int64_t kAhead = 4096;
+  constexpr int64_t kLine = 64;
+  constexpr int kSecondLevel = 2;
+  for (int64_t i = 0; i < bytes; i += kLine) {
+    __builtin_prefetch(tile + kAhead + i, 0, kSecondLevel);
+  }
+}
+
+// to[o · kRows + r] = weights[o] · row r of x, kSums of them.
+template <typename Format, int kOutputs, int kRows>
+HWY_INLINE void dot_rows(const WeightRow* weights, const RoundedRows& rows, int64_t first_row,
+                         float* products, float* to) {
+  static_assert(kOutputs * kRows == kSums);
+  constexpr int64_t kTileBytes = Format::kBlockBytes * kTile / Format::kBlockSize;
+  const int64_t x_stride = rows.num_tiles * kTile;
+  const int8_t* x = rows.values + first_row * x_stride;
+  hn::Vec<Floats> sums[kSums];
+  for (int i = 0; i < kSums; ++i) {
+    sums[i] = multiply_scales<Format>(weights[i / kRows].scales,
+                                      rows.scales + (first_row + i % kRows) * rows.scale_stride,
+                                      rows.scale_stride, products + i * rows.scale_stride);
+  }
+  const auto dot_tile = [&](int64_t t, int half, auto&& tile_of) HWY_ATTR {
+    for (int o = 0; o < kOutputs; ++o) {
+      const uint8_t* tile = tile_of(weights[o]);
+      prefetch(tile, kTileBytes);
+      for (int first = 0; first < 4; first += kPieces) {
+        const Planes planes = Format::planes(tile, half, first);
+        for (int r = 0; r < kRows; ++r) {
+          const int i = o * kRows + r;
+          const float* scales = products + i * rows.scale_stride + scales_offset<Format>(t, first);
+          sums[i] =
+              dot_planes<Format>(planes, first, x + r * x_stride + t * kTile, scales, sums[i]);
+        }
+      }
+    }
+  };
+  if constexpr (Format::kBlockSize == 256) {
+    for (int64_t t = 0; t < rows.num_tiles; t += 2) {
+      const auto tile_of = [t](const WeightRow& w) { return w.data + t / 2 * Format::kBlockBytes; };
+      dot_tile(t, 0, tile_of);
+      dot_tile(t + 1, 1, tile_of);
+    }
+  } else {
+    const int64_t last = rows.num_tiles - 1;
+    for (int64_t t = 0; t < last; ++t) {
+      dot_tile(t, 0, [t](const WeightRow& w) { return w.data + t * 4 * Format::kBlockBytes; });
+    }
+    dot_tile(last, 0, [](const WeightRow& w) { return w.last; });
+  }
+  kernels::store_four_sums(Floats(), sums[0], sums[1], sums[2], sums[3], to);
 }
 
 // The last tile of a row. Where it is partial, the next row follows, which a scale of zero cancels;
@@ -222,73 +164,117 @@ const uint8_t* last_tile(const uint8_t* row, int64_t num_blocks, int64_t rows_be
 }
 
 template <typename Format>
-float dot_row(const WeightRow& row, const RoundedRows& rows, int64_t r, float* product) {
-  const Floats d;
-  const int16_t* x = rows.values + r * rows.num_tiles * kTile;
-  constexpr int64_t kPerTile = Format::kOrder == RowOrder::kHalves128 ? 8 : 4;
-  Accumulators acc = {hn::Zero(d), multiply_scales<has_mins<Format>()>(row, rows, r, product)};
-  if constexpr (Format::kBlockSize == 256) {
-    for (int64_t b = 0; b < rows.num_tiles / 2; ++b) {
-      const uint8_t* block = row.data + b * Format::kBlockBytes;
-      dot_tile<Format>(block, 0, x + b * 2 * kTile, product + b * 2 * kPerTile, acc);
-      dot_tile<Format>(block, 1, x + (b * 2 + 1) * kTile, product + (b * 2 + 1) * kPerTile, acc);
+class Outputs {
+ public:
+  Outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,
+          int64_t in_features, bool accumulate, float* scratch)
+      : target_(target),
+        rows_(rows),
+        num_rows_(num_rows),
+        num_blocks_(in_features / Format::kBlockSize),
+        row_bytes_(num_blocks_ * Format::kBlockBytes),
+        accumulate_(accumulate) {
+    const int64_t stride = rows.scale_stride;
+    std::fill_n(scratch, 3 * kSums * stride, 0.0F);  // what lies beyond the last block stays so
+    for (WeightRow& weight : weights_) {
+      weight.scales = {reinterpret_cast<uint16_t*>(scratch + stride), scratch};
+      scratch += 2 * stride;
     }
-  } else {
-    const int64_t last = rows.num_tiles - 1;
-    for (int64_t t = 0; t < last; ++t) {
-      dot_tile<Format>(row.data + t * 4 * Format::kBlockBytes, 0, x + t * kTile,
-                       product + t * kPerTile, acc);
-    }
-    dot_tile<Format>(row.last, 0, x + last * kTile, product + last * kPerTile, acc);
+    products_ = scratch;
   }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(acc.low, acc.high)));
-}
 
-// A row some way ahead: the processor's own prefetching stops at every page of 4 KB.
-void prefetch(const uint8_t* row, int64_t row_bytes) {
-  constexpr int64_t kAhead = 4096;
-  constexpr int64_t kLine = 64;
-  for (int64_t i = 0; i < row_bytes; i += kLine) {
-    hwy::Prefetch(row + kAhead + i);
+  // The rows of a group lie a quarter of the range apart, so that the processor sees four streams
+  // and prefetches four times as far ahead as in one.
+  void run(int64_t begin, int64_t end) {
+    begin_ = begin;
+    end_ = end;
+    quarter_ = ceil_div<int64_t>(end - begin, kSums);
+    gather(0);
+    for (int64_t i = 0; i < quarter_; ++i) {
+      find_rows(i);
+      if (i + 1 < quarter_) {
+        gather(i + 1);
+      }
+      run_group(i);
+    }
   }
-}
 
-template <typename Format>
-void outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,
-             int64_t in_features, bool accumulate, int64_t begin, int64_t end, float* scratch) {
-  const int64_t num_blocks = in_features / Format::kBlockSize;
-  const int64_t row_bytes = num_blocks * Format::kBlockBytes;
-  const int64_t stride = rows.scale_stride;
-  const auto* data = reinterpret_cast<const uint8_t*>(target.weight) + begin * row_bytes;
-  std::fill_n(scratch, 4 * stride, 0.0F);  // what lies beyond the last block stays so
-  float* product = scratch + 2 * stride;
-  auto* halves = reinterpret_cast<uint16_t*>(scratch + 3 * stride);
-  const RawScales raw = {halves, halves + stride};
-  uint8_t copy[4 * 210] = {};  // a tile of any format
-  gather_scales<Format>(data, num_blocks, raw);
-  for (int64_t o = begin; o < end; ++o, data += row_bytes) {
-    const int64_t rows_behind = target.out_features - 1 - o;
-    const uint8_t* last = last_tile<Format>(data, num_blocks, rows_behind, copy);
-    const WeightRow row = {data, last, scratch, scratch + stride};
-    widen_scales<Format>(row, num_blocks, raw);
-    if (o + 1 < end) {
-      gather_scales<Format>(data + row_bytes, num_blocks, raw);
-    }
-    prefetch(data, row_bytes);
-    const float bias = target.bias != nullptr ? target.bias[o] : 0.0F;
-    for (int64_t r = 0; r < num_rows; ++r) {
-      const float sum = dot_row<Format>(row, rows, r, product) + bias;
-      float& y = target.y[r * target.y_stride + o];
-      y = accumulate ? y + sum : sum;
+ private:
+  [[nodiscard]] const uint8_t* row(int64_t o) const {
+    return reinterpret_cast<const uint8_t*>(target_.weight) + o * row_bytes_;
+  }
+
+  // Output k of group i; past the end the last one is repeated, and its sums are dropped.
+  [[nodiscard]] int64_t output(int64_t i, int k) const {
+    return std::min(begin_ + k * quarter_ + i, end_ - 1);
+  }
+
+  void gather(int64_t i) {
+    for (int k = 0; k < kSums; ++k) {
+      gather_scales<Format>(row(output(i, k)), num_blocks_, weights_[k].scales);
     }
   }
-}
+
+  void find_rows(int64_t i) {
+    for (int k = 0; k < kSums; ++k) {
+      const int64_t o = output(i, k);
+      WeightRow& weight = weights_[k];
+      weight.data = row(o);
+      weight.last =
+          last_tile<Format>(weight.data, num_blocks_, target_.out_features - 1 - o, copies_[k]);
+      widen_scales<Format>(weight.data, num_blocks_, weight.scales);
+    }
+  }
+
+  void run_group(int64_t i) {
+    float sums[kSums];
+    int64_t r = 0;
+    for (; r + kSums <= num_rows_; r += kSums) {
+      for (int k = 0; k < kSums; ++k) {
+        dot_rows<Format, 1, kSums>(weights_ + k, rows_, r, products_, sums);
+        for (int j = 0; j < kSums; ++j) {
+          store(r + j, i, k, sums[j]);
+        }
+      }
+    }
+    for (; r < num_rows_; ++r) {
+      dot_rows<Format, kSums, 1>(weights_, rows_, r, products_, sums);
+      for (int k = 0; k < kSums; ++k) {
+        store(r, i, k, sums[k]);
+      }
+    }
+  }
+
+  void store(int64_t r, int64_t i, int k, float sum) {
+    const int64_t o = begin_ + k * quarter_ + i;
+    if (o >= end_) {
+      return;
+    }
+    sum += target_.bias != nullptr ? target_.bias[o] : 0.0F;
+    float& y = target_.y[r * target_.y_stride + o];
+    y = accumulate_ ? y + sum : sum;
+  }
+
+  const LinearTarget& target_;
+  const RoundedRows& rows_;
+  int64_t num_rows_;
+  int64_t num_blocks_;
+  int64_t row_bytes_;
+  bool accumulate_;
+  WeightRow weights_[kSums];
+  uint8_t copies_[kSums][4 * 34] = {};  // a tile of any format that may need one
+  float* products_;                     // [kSums, scale_stride]
+  int64_t begin_ = 0;
+  int64_t end_ = 0;
+  int64_t quarter_ = 0;
+};
 
 void int8_outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,
                   int64_t in_features, bool accumulate, int64_t begin, int64_t end,
                   float* scratch) {
   const auto run = [&](auto format) {
-    outputs<decltype(format)>(target, rows, num_rows, in_features, accumulate, begin, end, scratch);
+    Outputs<decltype(format)>(target, rows, num_rows, in_features, accumulate, scratch)
+        .run(begin, end);
   };
   switch (target.weight_dtype) {
     case DType::kQ4_0:
@@ -323,9 +309,9 @@ namespace lychee::linear::cpu {
 HWY_EXPORT(int8_outputs);
 
 int64_t int8_scratch_floats(int64_t in_features) {
-  // Scales and minima of a row of weights, widened; products; scales and minima as they lie. Q6_K
-  // has the most.
-  return 4 * scale_stride(RowOrder::kHalves128, in_features);
+  // Of each of kSums rows of weights: scales as they lie and widened, products; behind these as
+  // much as a load may go beyond them. Q6_K has the most.
+  return 3 * kSums * scale_stride(RowOrder::kHalves128, in_features) + 16;
 }
 
 void int8_outputs(const LinearTarget& target, const RoundedRows& rows, int64_t num_rows,

@@ -7,6 +7,10 @@
 
 namespace lychee::linear::cpu {
 
+// Sums formed at a time: of four outputs for one row, which share its activations, or of one output
+// for four rows, which share the unpacked weights. Either way a sum adds up in the same order.
+constexpr int kSums = 4;
+
 // Floats of scratch that int8_outputs needs.
 [[nodiscard]] int64_t int8_scratch_floats(int64_t in_features);
 

@@ -5,6 +5,9 @@
 #include <hwy/foreach_target.h>  // before highway.h
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/math.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,99 +29,79 @@ bool can_round_rows() {
   return true;
 }
 
-// Rounds one group and returns its scale.
-float round_group(const float* x, int8_t* rounded) {
-  const hn::CappedTag<float, kGroup> d;
-  const hn::Rebind<int32_t, decltype(d)> di;
-  const hn::Rebind<int8_t, decltype(d)> db;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+using Values = hn::CappedTag<float, 16>;
+constexpr int64_t kPiece = 16;  // values that stay together in every order
+
+// What scales a group; NaN when a value is not finite, which a maximum may drop.
+float find_scale(const float* x) {
+  const Values d;
   auto max = hn::Zero(d);
-  auto poison = hn::Zero(d);  // NaN once a value is not finite, which a maximum may drop
-  for (int64_t i = 0; i < kGroup; i += lanes) {
+  auto poison = hn::Zero(d);
+  for (int64_t i = 0; i < kGroup; i += static_cast<int64_t>(hn::Lanes(d))) {
     const auto v = hn::LoadU(d, x + i);
     max = hn::Max(max, hn::Abs(v));
     poison = hn::MulAdd(v, hn::Zero(d), poison);
   }
   const float largest = hn::GetLane(hn::MaxOfLanes(d, max));
   // Below this the reciprocal would overflow.
-  const float inverse = largest > 1e-30F ? 127.0F / largest : 0.0F;
-  const auto factor = hn::Set(d, inverse);
-  for (int64_t i = 0; i < kGroup; i += lanes) {
-    const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), factor));
-    hn::StoreU(hn::DemoteTo(db, hn::Max(hn::Min(q, hn::Set(di, 127)), hn::Set(di, -127))), db,
-               rounded + i);
-  }
   const float scale = largest > 1e-30F ? largest / 127.0F : 0.0F;
   return scale + hn::GetLane(hn::SumOfLanes(d, poison));
 }
 
-// Where the 16 values of piece i of a tile go: position 0-3 of the low or (4-7) the high planes.
-constexpr int kPositions[kRowOrders][8] = {{0, 1, 2, 3, 4, 5, 6, 7},
-                                           {0, 4, 1, 5, 2, 6, 3, 7},
-                                           {0, 1, 4, 5, 2, 3, 6, 7},
-                                           {0, 1, 2, 3, 4, 5, 6, 7}};
-
-// Splits 16 values into even and odd ones and multiplies them by what the masks leave.
-void spread_piece(const int8_t* rounded, RowOrder order, int position, int16_t* tile) {
-  const hn::FixedTag<int8_t, 16> db;
-  const hn::FixedTag<int16_t, 8> d;
-  const auto bytes = hn::BitCast(d, hn::LoadU(db, rounded));
-  const auto even = hn::ShiftRight<8>(hn::ShiftLeft<8>(bytes));
-  const auto odd = hn::ShiftRight<8>(bytes);
-  int16_t* lane = tile + position % 4 * 8;
-  if (order == RowOrder::kBytes) {
-    int16_t* plane = lane + position / 4 * 64;
-    hn::Store(even, d, plane);
-    hn::Store(odd, d, plane + 32);
-  } else if (position < 4) {
-    hn::Store(hn::ShiftLeft<8>(even), d, lane);
-    hn::Store(odd, d, lane + 32);
-  } else {
-    hn::Store(hn::ShiftLeft<4>(even), d, lane + 64);
-    hn::Store(hn::ShiftLeft<8>(odd), d, lane + 96);
+// Rounds a piece and returns the sum of the rounded values.
+int32_t round_piece(const float* x, float scale, int8_t* rounded) {
+  const Values d;
+  const hn::Rebind<int32_t, Values> di;
+  const hn::Rebind<int8_t, Values> db;
+  const auto factor = hn::Set(d, scale > 0 ? 1 / scale : 0.0F);
+  auto sum = hn::Zero(di);
+  for (int64_t i = 0; i < kPiece; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), factor));
+    const auto v = hn::Max(hn::Min(q, hn::Set(di, 127)), hn::Set(di, -127));
+    hn::StoreU(hn::DemoteTo(db, v), db, rounded + i);
+    sum = hn::Add(sum, v);
   }
+  return hn::GetLane(hn::SumOfLanes(di, sum));
 }
 
-float sum_of(const int8_t* rounded, int64_t count) {
-  int sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    sum += rounded[i];
-  }
-  return static_cast<float>(sum);
+// Where piece i of a tile goes: 0-3 in the low plane, 4-7 in the high one.
+constexpr int kPositions[kRowOrders][8] = {
+    {0, 4, 1, 5, 2, 6, 3, 7}, {0, 1, 4, 5, 2, 3, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}};
+
+// Writes scale `index` of a row and the sum that goes with it.
+void store_scale(RowOrder order, int64_t index, float scale, int32_t sum, float* scales) {
+  const int64_t group = scale_group(order);
+  float* at = scales + index / group * 2 * group + index % group;
+  at[0] = scale;
+  at[group] = scale * static_cast<float>(sum);
 }
 
 void round_row(const float* x, int64_t in_features, const RoundedRows& rows, int64_t row) {
-  HWY_ALIGN int8_t rounded[kTile];
-  const int64_t per_tile = scales_per_tile(rows.order);
-  const int64_t share = kTile / per_tile;
-  for (int64_t t = 0; t < rows.num_tiles; ++t) {
-    int16_t* tile = rows.values + (row * rows.num_tiles + t) * kTile;
-    float* scales = rows.scales + row * rows.scale_stride + t * per_tile;
-    float* sums = rows.sums + row * rows.scale_stride + t * per_tile;
-    for (int64_t g = 0; g < kTile / kGroup; ++g) {
-      const int64_t offset = t * kTile + g * kGroup;
-      float scale = 0;
-      if (offset < in_features) {
-        scale = round_group(x + offset, rounded + g * kGroup);
+  constexpr int64_t kPiecesPerGroup = kGroup / kPiece;
+  const int* positions = kPositions[static_cast<int>(rows.order)];
+  const bool scale_each_piece = scales_per_tile(rows.order) * kPiece == kTile;
+  int8_t* values = rows.values + row * rows.num_tiles * kTile;
+  float* scales = rows.scales + row * rows.scale_stride;
+  std::fill_n(scales, rows.scale_stride, 0.0F);
+  for (int64_t g = 0; g < rows.num_tiles * kTile / kGroup; ++g) {
+    const bool inside = g * kGroup < in_features;
+    const float scale = inside ? find_scale(x + g * kGroup) : 0.0F;
+    int32_t sums[kPiecesPerGroup] = {};
+    for (int64_t i = 0; i < kPiecesPerGroup; ++i) {
+      const int64_t piece = g * kPiecesPerGroup + i;
+      int8_t* rounded = values + piece / 8 * kTile + positions[piece % 8] * kPiece;
+      if (inside) {
+        sums[i] = round_piece(x + piece * kPiece, scale, rounded);
       } else {
-        hn::Store(hn::Zero(hn::FixedTag<int8_t, 16>()), hn::FixedTag<int8_t, 16>(),
-                  rounded + g * kGroup);
-        hn::Store(hn::Zero(hn::FixedTag<int8_t, 16>()), hn::FixedTag<int8_t, 16>(),
-                  rounded + g * kGroup + 16);
-      }
-      for (int64_t s = g * per_tile / 4; s < (g + 1) * per_tile / 4; ++s) {
-        scales[s] = scale / 256;
-        sums[s] = scale * sum_of(rounded + s * share, share);
+        std::memset(rounded, 0, kPiece);
       }
     }
-    for (int piece = 0; piece < 8; ++piece) {
-      spread_piece(rounded + piece * 16, rows.order,
-                   kPositions[static_cast<int>(rows.order)][piece], tile);
+    if (scale_each_piece) {
+      store_scale(rows.order, 2 * g, scale, sums[0], scales);
+      store_scale(rows.order, 2 * g + 1, scale, sums[1], scales);
+    } else {
+      store_scale(rows.order, g, scale, sums[0] + sums[1], scales);
     }
-  }
-  for (int64_t s = rows.num_tiles * per_tile; s < rows.scale_stride; ++s) {
-    rows.scales[row * rows.scale_stride + s] = 0;
-    rows.sums[row * rows.scale_stride + s] = 0;
   }
 }
 
@@ -139,8 +122,6 @@ bool can_round_rows() {
 
 RowOrder row_order(DType weight_dtype) {
   switch (weight_dtype) {
-    case DType::kQ8_0:
-      return RowOrder::kBytes;
     case DType::kQ4_K:
     case DType::kQ5_K:
       return RowOrder::kChunks64;
@@ -152,21 +133,20 @@ RowOrder row_order(DType weight_dtype) {
 }
 
 int64_t scale_stride(RowOrder order, int64_t in_features) {
-  return round_up<int64_t>(ceil_div(in_features, kTile) * scales_per_tile(order), 16);
+  return round_up<int64_t>(2 * ceil_div(in_features, kTile) * scales_per_tile(order), 16);
 }
 
 int64_t rounded_rows_bytes(RowOrder order, int64_t num_rows, int64_t in_features) {
   const int64_t values = ceil_div(in_features, kTile) * kTile;
-  return num_rows * (values * static_cast<int64_t>(sizeof(int16_t)) +
-                     scale_stride(order, in_features) * 2 * static_cast<int64_t>(sizeof(float)));
+  return num_rows *
+         (values + scale_stride(order, in_features) * static_cast<int64_t>(sizeof(float)));
 }
 
 RoundedRows rounded_rows_in(void* memory, RowOrder order, int64_t num_rows, int64_t in_features) {
   const int64_t num_tiles = ceil_div(in_features, kTile);
-  const int64_t stride = scale_stride(order, in_features);
-  auto* values = static_cast<int16_t*>(memory);
+  auto* values = static_cast<int8_t*>(memory);
   auto* scales = reinterpret_cast<float*>(values + num_rows * num_tiles * kTile);
-  return {order, num_tiles, stride, values, scales, scales + num_rows * stride};
+  return {order, num_tiles, scale_stride(order, in_features), values, scales};
 }
 
 void round_row(const float* x, int64_t in_features, const RoundedRows& rows, int64_t row) {
