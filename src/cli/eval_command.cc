@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "cli/output.h"
 #include "eval/eval_report.h"
 #include "eval/rows.h"
+#include "eval/ruler_tasks.h"
 #include "eval/runner.h"
 
 namespace lychee::cli {
@@ -31,6 +33,8 @@ struct EvalCommandOptions {
   int samples = 10;
   std::vector<std::string> text_files;
   std::vector<std::string> data;
+  std::string squad;
+  std::string hotpotqa;
   bool skip_bad = false;
   bool raw = false;
   bool together = false;
@@ -87,6 +91,10 @@ class EvalSession {
     const bool chat = !options_.raw && engine_.model().has_chat_template;
     inputs.wrap = [this, chat](std::string_view user, std::string_view answer_prefix) {
       const std::pair<std::string, std::string> message{"user", user};
+      if (chat) {  // the answer begins a line
+        answer_prefix.remove_prefix(
+            std::min(answer_prefix.find_first_not_of(' '), answer_prefix.size()));
+      }
       return (chat ? engine_.render_chat({&message, 1}) : std::string(user)).append(answer_prefix);
     };
     std::string text;
@@ -101,6 +109,14 @@ class EvalSession {
       inputs.data.push_back(eval::read_jsonl(file, bad_));
     }
     inputs.bad = &bad_;
+    if (!options_.squad.empty()) {
+      inputs.squad = std::make_shared<samples::QaSet>(
+          eval::parse_squad(options_.squad, eval::read_data(options_.squad)));
+    }
+    if (!options_.hotpotqa.empty()) {
+      inputs.hotpotqa = std::make_shared<samples::QaSet>(
+          eval::parse_hotpotqa(options_.hotpotqa, eval::read_data(options_.hotpotqa)));
+    }
     inputs.decode_tokens = options_.decode_tokens;
     return inputs;
   }
@@ -114,6 +130,8 @@ class EvalSession {
     json["samples"] = eval_.samples;
     json["text_files"] = options_.text_files;
     json["data"] = options_.data;
+    json["squad"] = options_.squad;
+    json["hotpotqa"] = options_.hotpotqa;
     json["raw"] = options_.raw;
     json["together"] = options_.together;
     json["decode_tokens"] = options_.decode_tokens;
@@ -181,6 +199,11 @@ void add_task_options(CLI::App& command, EvalCommandOptions& options) {
   command.add_option("--text-file", options.text_files,
                      "Text to hide things in or to follow (repeatable); default: two chapters of "
                      "Persuasion, and filler for needle");
+  command.add_option("--squad", options.squad,
+                     "SQuAD file (JSON) for qa_1; default: made-up facts");
+  command.add_option("--hotpotqa", options.hotpotqa,
+                     "HotpotQA file (JSON) for qa_2; default: made-up facts");
+  command.add_flag("--raw", options.raw, "Ask without the model's chat template");
   command
       .add_option("--decode-tokens", options.decode_tokens,
                   "Tokens that perplexity and recall follow by decode steps")
@@ -207,6 +230,10 @@ void add_eval_command(CLI::App& app) {
       "  phrase      ten phrases of 32 words in a text, all asked\n"
       "  perplexity  a text followed by decode steps, compared with dense decoding\n"
       "  recall      share of the attention mass that each sparse head's set covers\n"
+      "  ruler       RULER-S: the 13 tasks of RULER over texts of our own, or one of them by "
+      "name:\n"
+      "              niah_single_1 … 3, niah_multikey_1 … 3, niah_multivalue, niah_multiquery,\n"
+      "              vt, cwe, fwe, qa_1, qa_2\n"
       "Every prompt is prefilled once and answered under each policy, head plan and budget.\n"
       "Examples:\n"
       "  lycheedecode eval passkey --model builtin:needle --lengths 1024,8192,65536 --budgets 512\n"

@@ -107,7 +107,9 @@ class SampleRun {
            std::vector<SampleResult>& results) {
     for (const Query& query : prompt_.queries) {
       Sequence asked = engine_.fork(context);
-      engine_.prefill(asked, query.token_ids);
+      if (!query.token_ids.empty()) {
+        engine_.prefill(asked, query.token_ids);
+      }
       std::vector<Answer> answers;
       for (const GenerationOptions* setting : settings) {
         GenerationOptions generation = *setting;

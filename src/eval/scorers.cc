@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "eval/unicode.h"
+
 namespace lychee::eval {
 namespace {
 
@@ -19,6 +21,16 @@ std::vector<std::string> letters_of_words(std::string_view text) {
     }
   }
   return words;
+}
+
+double count_matches(std::string_view text, const std::vector<std::string>& references) {
+  std::string said = lower(text);
+  std::replace_if(
+      said.begin(), said.end(), [](char c) { return c >= 0 && c < ' '; }, '\n');
+  return static_cast<double>(
+      std::count_if(references.begin(), references.end(), [&](const std::string& reference) {
+        return said.find(lower(reference)) != std::string::npos;
+      }));
 }
 
 }  // namespace
@@ -43,6 +55,14 @@ double share_of_words(std::string_view text, std::string_view phrase) {
     right += said[i] == wanted[i] ? 1 : 0;
   }
   return right / static_cast<double>(wanted.size());
+}
+
+double match_all(std::string_view text, const std::vector<std::string>& references) {
+  return count_matches(text, references) / static_cast<double>(references.size());
+}
+
+double match_any(std::string_view text, const std::vector<std::string>& references) {
+  return count_matches(text, references) > 0 ? 1 : 0;
 }
 
 }  // namespace lychee::eval

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace lychee::eval {
 
@@ -11,5 +13,10 @@ namespace lychee::eval {
 // The share of the words of `phrase` that the text has at the same place among its words, case and
 // the punctuation around words aside.
 [[nodiscard]] double share_of_words(std::string_view text, std::string_view phrase);
+
+// RULER's string matches: the share of `references` that the text holds, case aside, or 1 when it
+// holds one. Control characters of the text count as line ends. Needs a reference.
+[[nodiscard]] double match_all(std::string_view text, const std::vector<std::string>& references);
+[[nodiscard]] double match_any(std::string_view text, const std::vector<std::string>& references);
 
 }  // namespace lychee::eval

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "eval/follow_task.h"
 #include "eval/retrieval_tasks.h"
+#include "eval/ruler_tasks.h"
 #include "samples/random.h"
 
 namespace lychee::eval {
@@ -33,6 +34,7 @@ constexpr std::array kEntries{
               one<[](const TaskInputs& inputs) { return make_follow_task(inputs, false); }>},
     TaskEntry{"recall",
               one<[](const TaskInputs& inputs) { return make_follow_task(inputs, true); }>},
+    TaskEntry{"ruler", [](const TaskInputs& inputs) { return make_ruler_tasks("ruler", inputs); }},
 };
 
 }  // namespace
@@ -42,6 +44,9 @@ std::vector<std::string> task_names() {
   for (const TaskEntry& entry : kEntries) {
     names.emplace_back(entry.name);
   }
+  for (const samples::RulerTask& task : samples::ruler_tasks()) {
+    names.emplace_back(task.name);
+  }
   return names;
 }
 
@@ -50,13 +55,10 @@ TaskList make_tasks(const std::vector<std::string>& names, const TaskInputs& inp
   for (const std::string& name : names) {
     const auto* entry = std::find_if(kEntries.begin(), kEntries.end(),
                                      [&](const TaskEntry& one) { return one.name == name; });
-    std::string known;
-    for (const TaskEntry& one : kEntries) {
-      known.append(known.empty() ? "" : ", ").append(one.name);
-    }
-    require(entry != kEntries.end(), ErrorCode::kInvalidArgument, "no task '", name,
-            "'; there are ", known);
-    for (auto& task : entry->make(inputs)) {
+    TaskList made = entry != kEntries.end() ? entry->make(inputs) : make_ruler_tasks(name, inputs);
+    require(!made.empty(), ErrorCode::kInvalidArgument, "no task '", name,
+            "'; eval --help lists them");
+    for (auto& task : made) {
       const bool is_new = std::none_of(tasks.begin(), tasks.end(), [&](const auto& other) {
         return other->name() == task->name();
       });

@@ -11,6 +11,7 @@
 
 #include "eval/data_file.h"
 #include "samples/book.h"
+#include "samples/ruler.h"
 #include "samples/sample.h"
 
 namespace lychee::eval {
@@ -68,11 +69,13 @@ struct TaskInputs {
   samples::Encoder encode;
   // A user's message as the model wants it, with the beginning of the answer after it.
   std::function<std::string(std::string_view user, std::string_view answer_prefix)> wrap;
-  std::shared_ptr<const samples::Book> book;  // never null
-  bool own_book = false;                      // the user named a text
-  std::vector<DataFile> data = {};            // --data
-  BadLines* bad = nullptr;                    // for its lines; never null where there is data
-  int64_t decode_tokens = 128;                // that perplexity and recall follow
+  std::shared_ptr<const samples::Book> book;       // never null
+  bool own_book = false;                           // the user named a text
+  std::shared_ptr<const samples::QaSet> squad;     // null: none given
+  std::shared_ptr<const samples::QaSet> hotpotqa;  // null: none given
+  std::vector<DataFile> data = {};                 // --data
+  BadLines* bad = nullptr;                         // for its lines; never null where there is data
+  int64_t decode_tokens = 128;                     // that perplexity and recall follow
 };
 
 // The names that `eval` takes: tasks and groups of tasks (ruler, longbench, math).

@@ -1,7 +1,15 @@
+#include <fstream>
+#include <iterator>
+
 #include "cli/program.h"
 
 namespace lychee::test {
 namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream stream(path);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
 
 class EvalTest : public FilesTest {
  protected:
@@ -49,6 +57,24 @@ TEST_F(EvalTest, ResumesOnlyItsOwnResults) {
   const ProgramResult other =
       run_program(passkey({"--out", path("out"), "--resume", "--seed", "9"}));
   EXPECT_EQ(other.exit_code, 2);
+}
+
+TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
+  const Json json =
+      run_json(concat({"eval", "needle", "vt", "--model", "builtin:needle", "--threads", "1",
+                       "--lengths", "500", "--samples", "2", "--policies", "dense,streaming",
+                       "--budgets", "128", "--together", "--out", path("out")},
+                      {}));
+  ASSERT_EQ(json["rows"].size(), 4U);
+  EXPECT_EQ(json["rows"][0]["task"], "needle");
+  EXPECT_EQ(json["rows"][0]["score"], 1.0) << "the built-in model finds a needle in filler";
+  EXPECT_EQ(json["rows"][0]["difference"], 0.0);
+  EXPECT_EQ(json["totals"]["prompts"], 4);
+  EXPECT_EQ(json["totals"]["answers"], 8);
+  EXPECT_EQ(json["totals"]["prefilled_tokens"], json["totals"]["shared_tokens"]);
+  EXPECT_EQ(Json::parse(text_of(path("out/rows.json")))["rows"], json["rows"]);
+  EXPECT_TRUE(text_of(path("out/rows.csv")).starts_with("task,length,policy,heads,budget,"));
+  EXPECT_NE(text_of(path("out/report.html")).find("prefilled once each"), std::string::npos);
 }
 
 TEST_F(EvalTest, RefusesImpossibleTables) {
