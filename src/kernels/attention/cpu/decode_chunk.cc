@@ -60,7 +60,7 @@ HWY_INLINE void scale_row(D d, float factor, int head_dim, float* row) {
 // the mean query's scores.
 template <class D, typename T>
 void decode_tile(D d, const DecodeChunk& chunk, const TileTokens& tokens, const TileTokens* next,
-                 int first_head, float* emitted) {
+                 int first_head, int64_t first_token) {
   HWY_ALIGN float scores[(kMaxGroup + 1) * kTile];
   const float* rows[kMaxGroup + 1];
   const int heads = std::min(chunk.group_size - first_head, kMaxGroup);
@@ -68,11 +68,13 @@ void decode_tile(D d, const DecodeChunk& chunk, const TileTokens& tokens, const 
     rows[g] = chunk.q + int64_t{first_head + g} * chunk.head_dim;
   }
   rows[heads] = chunk.mean_q;
-  const bool emit = emitted != nullptr && first_head == 0;
+  const bool emit = chunk.mean_q != nullptr && first_head == 0;
   score_tile<D, T>(d, static_cast<const T*>(chunk.kv.k), tokens, next, rows, heads + (emit ? 1 : 0),
                    chunk.head_dim, scores);
   if (emit) {
-    std::copy_n(scores + heads * kTile, tokens.count, emitted);
+    for (int64_t i = 0; i < tokens.count; ++i) {
+      chunk.scores[token_in_turn(chunk, first_token + i)] = scores[heads * kTile + i];
+    }
   }
   float* acc = chunk.acc + int64_t{first_head} * chunk.head_dim;
   for (int g = 0; g < heads; ++g) {
@@ -94,14 +96,14 @@ void decode_chunk_of(D d, const DecodeChunk& chunk) {
   find_tokens(chunk, 0, tiles[0]);
   for (int64_t first = 0, tile = 0; first < chunk.num_tokens; first += kTile, ++tile) {
     const TileTokens& tokens = tiles[tile % 2];
-    TileTokens* next = nullptr;
+    TileTokens& next = tiles[(tile + 1) % 2];
     if (first + kTile < chunk.num_tokens) {
-      next = &tiles[(tile + 1) % 2];
-      find_tokens(chunk, first + kTile, *next);
+      find_tokens(chunk, first + kTile, next);
     }
-    float* emitted = chunk.mean_q == nullptr ? nullptr : chunk.scores + first;
+    // The processor follows consecutive tokens better by itself.
+    const bool fetch = chunk.ids != nullptr && first + kTile < chunk.num_tokens;
     for (int head = 0; head < chunk.group_size; head += kMaxGroup) {
-      decode_tile<D, T>(d, chunk, tokens, head == 0 ? next : nullptr, head, emitted);
+      decode_tile<D, T>(d, chunk, tokens, fetch && head == 0 ? &next : nullptr, head, first);
     }
   }
 }
