@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,15 +18,37 @@ namespace lychee {
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
 enum class KvDtype : uint8_t { kAuto, kF32, kF16, kBF16 };
 
+// What the matrices of a model are rounded to when it is loaded.
+enum class WeightFormat : uint8_t { kFile, kBF16, kFP8, kInt8, kInt4 };
+
+[[nodiscard]] std::string_view weight_format_name(WeightFormat format);
+[[nodiscard]] std::optional<WeightFormat> parse_weight_format(std::string_view name);
+
+// What an engine takes of its device's memory, known before anything is loaded.
+struct MemoryPlan {
+  int64_t weight_bytes = 0;
+  int64_t workspace_bytes = 0;  // activations and scratch
+  int64_t cache_tokens = 0;
+  int64_t cache_bytes_per_token = 0;
+  int64_t available_bytes = 0;  // before loading; 0: the system cannot tell
+
+  [[nodiscard]] int64_t cache_bytes() const { return cache_tokens * cache_bytes_per_token; }
+  [[nodiscard]] int64_t total_bytes() const {
+    return weight_bytes + workspace_bytes + cache_bytes();
+  }
+};
+
 struct EngineOptions {
-  std::string model;  // GGUF file, folder, or builtin:needle[?…]
+  std::string model;  // GGUF file, folder, builtin:needle[?…] or shape:NAME
   Device device = Device::kAuto;
   KvDtype kv_dtype = KvDtype::kAuto;  // f16; bf16 for BF16 models, f32 for F32 ones
-  bool exact = false;                 // f32 arithmetic throughout, for parity tests
-  int threads = 0;                    // compute threads; 0: all cores
-  int64_t max_cache_tokens = 0;       // KV capacity over all sequences; 0: what memory allows
-  int prefill_chunk = 512;            // prompt tokens per pass
-  bool load_tokenizer = true;         // false: token ids alone
+  WeightFormat weights = WeightFormat::kFile;
+  bool exact = false;            // f32 arithmetic throughout, for parity tests
+  int threads = 0;               // compute threads; 0: all cores
+  int64_t max_cache_tokens = 0;  // KV capacity over all sequences; 0: what memory allows
+  int prefill_chunk = 512;       // prompt tokens per pass
+  bool load_tokenizer = true;    // false: token ids alone
+  std::function<void(const MemoryPlan&)> on_memory_plan = {};  // called before loading
 };
 
 struct ModelInfo {
@@ -41,8 +64,10 @@ struct ModelInfo {
   int64_t weight_bytes = 0;
   int64_t weight_bytes_per_step = 0;  // that a decode step reads
   int64_t layer_parameters = 0;       // in the matrices of all layers
-  std::string kv_dtype;               // effective
-  std::string device;                 // effective
+  std::string weights;                // "file", or what they were rounded to
+  MemoryPlan memory;
+  std::string kv_dtype;  // effective
+  std::string device;    // effective
   std::string header_sha256;
   int threads = 0;
   std::vector<int32_t> eos_ids;
@@ -90,8 +115,8 @@ using LogitsCallback = std::function<void(int64_t position, std::span<const floa
 // Loads one model and decodes sequences with it. Not thread-safe: one thread drives it.
 class Engine {
  public:
-  // Throws Error: kInvalidArgument or kUnsupported for the model, kOutOfMemory when its cache
-  // cannot hold one page.
+  // Throws Error: kInvalidArgument or kUnsupported for the model, kOutOfMemory with the numbers of
+  // the memory plan when the weights, or the cache that was asked for, cannot fit.
   explicit Engine(const EngineOptions& options);
   ~Engine();
   Engine(Engine&&) noexcept;

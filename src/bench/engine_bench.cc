@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/math.h"
 #include "bench/stopwatch.h"
 #include "kernels/attention/params.h"
 
@@ -90,6 +91,16 @@ EngineBench::EngineBench(Engine& engine, uint64_t seed, int repeats)
   require(repeats >= 1, ErrorCode::kInvalidArgument, "repeats ", repeats, " must be at least 1");
 }
 
+int64_t EngineBench::cache_tokens(int64_t context, int batch) {
+  // Sequences share the noise, and write the fed token to a page of their own.
+  const int64_t pages = ceil_div(std::max<int64_t>(context, 1), int64_t{attention::kPageSize}) + 1;
+  int64_t tokens = 0;
+  require(checked_mul(pages * attention::kPageSize, int64_t{batch}, tokens),
+          ErrorCode::kInvalidArgument, "batch ", batch, " of context ", context,
+          " is beyond any memory");
+  return tokens;
+}
+
 std::vector<Sequence> EngineBench::noise(int64_t context, int batch) {
   std::vector<Sequence> sequences;
   for (int i = 0; i < batch; ++i) {
@@ -131,7 +142,7 @@ Row EngineBench::decode_row(std::span<const Sequence> past, const GenerationOpti
   found.context = past.front().length() + 1;
   found.batch = static_cast<int>(past.size());
   found.policy = policy_name(options.policy);
-  found.weights = "file";
+  found.weights = engine_.model().weights;
   found.kv_dtype = engine_.model().kv_dtype;
   found.bytes = static_cast<double>(engine_.model().weight_bytes_per_step) +
                 stats.kv_bytes_read / static_cast<double>(stats.decode_steps);
@@ -163,7 +174,7 @@ Row EngineBench::prefill(int64_t context) {
   found.op = "prefill";
   found.context = context;
   found.policy = policy_name(Policy::kDense);
-  found.weights = "file";
+  found.weights = engine_.model().weights;
   found.kv_dtype = model.kv_dtype;
   found.bytes = static_cast<double>(model.weight_bytes_per_step);
   found.tokens = context;

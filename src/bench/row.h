@@ -17,7 +17,7 @@ struct Measurement {
   int64_t context = 0;
   int batch = 1;
   std::string policy;
-  std::string weights;   // as they lie in the file: "file"
+  std::string weights;   // "file", or what they were rounded to
   std::string kv_dtype;  // of the cache
   double bytes = 0;      // that a repetition must read
   int64_t tokens = 0;    // that a repetition decodes or prefills

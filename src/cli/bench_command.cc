@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include "cli/common_options.h"
 #include "cli/crossover.h"
 #include "cli/output.h"
+#include "io/shape/shape_model.h"
 
 namespace lychee::cli {
 
@@ -22,7 +24,7 @@ struct BenchOptions {
   DecodingOptions decoding;
   std::vector<int64_t> contexts;
   std::vector<int> batches = {1};
-  std::string weights = "file";
+  std::string shape;
   int repeats = 0;
 };
 
@@ -73,6 +75,12 @@ class BenchSession {
   static Engine bench_engine(const BenchOptions& options) {
     EngineOptions engine = engine_options(options.model, options.common);
     engine.load_tokenizer = false;
+    engine.on_memory_plan = print_memory_plan;
+    if (engine.max_cache_tokens == 0 && !options.contexts.empty()) {
+      // What does not fit is refused before anything is loaded.
+      engine.max_cache_tokens = bench::EngineBench::cache_tokens(
+          *std::ranges::max_element(options.contexts), *std::ranges::max_element(options.batches));
+    }
     return Engine(engine);
   }
 
@@ -87,6 +95,7 @@ class BenchSession {
     for (const bench::Row& row : rows_) {
       json["rows"].push_back(bench::to_json(row));
     }
+    json["memory"] = describe_memory(engine_.model().memory);
     json["options"] = describe_options(generation_, engine_, options_.model, options_.common);
     json["options"]["context"] = options_.contexts;
     json["options"]["batch"] = options_.batches;
@@ -130,13 +139,19 @@ class BenchSession {
 void add_engine_options(CLI::App& command, BenchOptions& options, int repeats) {
   options.repeats = repeats;
   add_model_options(command, options.model);
+  std::string shapes;
+  for (const std::string& name : io::shape_names()) {
+    shapes += (shapes.empty() ? "" : ", ") + name;
+  }
+  command
+      .add_option("--shape", options.shape,
+                  "Random weights in the shape of a known model instead of --model: " + shapes)
+      ->excludes(command.get_option("--model"))
+      ->check(CLI::IsMember(io::shape_names()))
+      ->group("Model");
+  command.get_option("--model")->required(false);
   command.add_option("--repeats", options.repeats, "Measured steps or prefills of a row")
       ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  command
-      .add_option("--weights", options.weights,
-                  "Weights as they lie in the file, or as bf16, fp8, int8, int4 (CUDA)")
-      ->check(CLI::IsMember({"file", "bf16", "fp8", "int8", "int4"}))
       ->capture_default_str();
   add_common_options(command, options.common);
 }
@@ -156,10 +171,13 @@ void add_batches(CLI::App& command, BenchOptions& options) {
       ->capture_default_str();
 }
 
-void run_session(const BenchOptions& options, void (BenchSession::*measure)()) {
+void run_session(BenchOptions& options, void (BenchSession::*measure)()) {
   apply_common_options(options.common);
-  require(options.weights == "file", ErrorCode::kUnsupported, "--weights ", options.weights,
-          " needs the CUDA backend, which this build lacks; use file");
+  require(!options.model.model.empty() || !options.shape.empty(), ErrorCode::kInvalidArgument,
+          "give the model to measure with --model or --shape");
+  if (!options.shape.empty()) {
+    options.model.model = "shape:" + options.shape;
+  }
   BenchSession session(options);
   (session.*measure)();
 }
@@ -173,7 +191,9 @@ void add_decode(CLI::App& bench) {
   command->footer(
       "Example:\n"
       "  lycheedecode bench decode --model smollm2 --context 0,2048,8192 --heads uniform:11 "
-      "--budget 1024");
+      "--budget 1024\n"
+      "  lycheedecode bench decode --shape llama3-8b --context 32768,131072 --batch 1,2 --heads "
+      "uniform:32");
   add_engine_options(*command, *options, 32);
   add_contexts(*command, *options, {0, 2048, 8192});
   add_batches(*command, *options);

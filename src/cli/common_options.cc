@@ -197,7 +197,7 @@ nlohmann::ordered_json describe_options(const GenerationOptions& generation, con
   json["stop"] = generation.stop;
   json["max_tokens"] = generation.max_tokens;
   json["kv_dtype"] = info.kv_dtype;
-  json["weights"] = "file";
+  json["weights"] = info.weights;
   json["exact"] = model.exact;
   json["seed"] = common.seed;
   json["threads"] = info.threads;
@@ -205,6 +205,12 @@ nlohmann::ordered_json describe_options(const GenerationOptions& generation, con
   json["model"] = model.model;
   json["model_sha256"] = info.header_sha256;
   return json;
+}
+
+nlohmann::ordered_json describe_memory(const MemoryPlan& memory) {
+  return {{"weight_bytes", memory.weight_bytes}, {"workspace_bytes", memory.workspace_bytes},
+          {"cache_tokens", memory.cache_tokens}, {"cache_bytes", memory.cache_bytes()},
+          {"total_bytes", memory.total_bytes()}, {"available_bytes", memory.available_bytes}};
 }
 
 }  // namespace lychee::cli

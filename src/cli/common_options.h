@@ -28,6 +28,7 @@ void apply_common_options(const CommonOptions& options);
 struct ModelOptions {
   std::string model;
   std::string kv_dtype = "auto";
+  std::string weights = "file";
   bool exact = false;
   int64_t max_cache_tokens = 0;
   int prefill_chunk = 512;
@@ -87,5 +88,8 @@ void apply_sampling_options(const SamplingOptions& options, const CommonOptions&
                                                       const Engine& engine,
                                                       const ModelOptions& model,
                                                       const CommonOptions& common);
+
+// The `memory` object of commands that measure.
+[[nodiscard]] nlohmann::ordered_json describe_memory(const MemoryPlan& memory);
 
 }  // namespace lychee::cli

@@ -19,6 +19,12 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "f32, f16 or bf16; default f16, bf16 for BF16 models, f32 for F32 ones")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
       ->group(group);
+  command
+      .add_option("--weights", options.weights,
+                  "Weights as they lie in the file, or rounded to bf16, fp8 (CUDA), int8 or int4")
+      ->check(CLI::IsMember({"file", "bf16", "fp8", "int8", "int4"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_flag("--exact", options.exact, "f32 arithmetic throughout (slower)")->group(group);
   command
       .add_option("--max-cache-tokens", options.max_cache_tokens,
@@ -58,6 +64,7 @@ EngineOptions engine_options(const ModelOptions& model, const CommonOptions& com
                    : common.device == "cpu" ? Device::kCpu
                                             : Device::kAuto;
   options.kv_dtype = parse_kv_dtype(model.kv_dtype);
+  options.weights = parse_weight_format(model.weights).value_or(WeightFormat::kFile);
   options.exact = model.exact;
   options.threads = common.threads;
   options.max_cache_tokens = model.max_cache_tokens;

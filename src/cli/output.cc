@@ -98,6 +98,14 @@ std::string format_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
 }
 
+void print_memory_plan(const MemoryPlan& plan) {
+  const auto size = [](int64_t bytes) { return format_bytes(static_cast<double>(bytes)); };
+  print_note(
+      fmt::format("memory: weights {}, workspace {}, KV cache of {} tokens {}: {} of {} free",
+                  size(plan.weight_bytes), size(plan.workspace_bytes), plan.cache_tokens,
+                  size(plan.cache_bytes()), size(plan.total_bytes()), size(plan.available_bytes)));
+}
+
 ProgressBar::ProgressBar(std::string label)
     : label_(std::move(label)),
       shown_(stderr_is_terminal()),

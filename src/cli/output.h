@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lychee/engine.h"
 #include "lychee/error.h"
 
 namespace lychee::cli {
@@ -25,6 +26,9 @@ void print_note(const std::string& line);
 void print_error(std::string_view message);
 // Throws Error(kIo) when stdout did not take everything.
 void finish_stdout();
+
+// What an engine is about to take of the memory, as a line on stderr.
+void print_memory_plan(const MemoryPlan& plan);
 
 [[nodiscard]] bool stderr_is_terminal();
 [[nodiscard]] std::string format_bytes(double bytes);

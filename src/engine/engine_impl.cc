@@ -1,123 +1,13 @@
 #include "engine/engine_impl.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/check.h"
-#include "base/math.h"
-#include "base/memory_info.h"
-#include "kernels/cpu/threads.h"
 #include "kernels/linear/linear.h"
-#include "model/transformer.h"
 
 namespace lychee {
 
 using attention::kPageSize;
-
-namespace {
-
-DType choose_kv_dtype(KvDtype wanted, DType weights) {
-  switch (wanted) {
-    case KvDtype::kF32:
-      return DType::kF32;
-    case KvDtype::kF16:
-      return DType::kF16;
-    case KvDtype::kBF16:
-      return DType::kBF16;
-    case KvDtype::kAuto:
-      break;
-  }
-  return weights == DType::kF32 || weights == DType::kBF16 ? weights : DType::kF16;
-}
-
-// Positions and page ids are 32-bit numbers.
-constexpr int64_t kMaxCacheTokens = std::numeric_limits<int32_t>::max();
-// Beyond what machines have; libgomp crashes when the system refuses it a thread.
-constexpr int kMaxThreads = 1024;
-
-void check_options(const EngineOptions& options) {
-  require(options.device != Device::kCuda, ErrorCode::kUnsupported,
-          "device cuda: this build has no CUDA support");
-  require(options.prefill_chunk >= 1, ErrorCode::kInvalidArgument, "prefill chunk ",
-          options.prefill_chunk, " must be at least 1");
-  require(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
-          "threads ", options.threads, " must be between 0 (all cores) and ", kMaxThreads);
-  require(options.max_cache_tokens >= 0 && options.max_cache_tokens <= kMaxCacheTokens,
-          ErrorCode::kInvalidArgument, "a KV cache of ", options.max_cache_tokens,
-          " tokens must be between 0 (what memory allows) and ", kMaxCacheTokens);
-}
-
-// Checked before anything is opened.
-const EngineOptions& checked(const EngineOptions& options) {
-  check_options(options);
-  return options;
-}
-
-// Pages for the wanted number of tokens, or for what memory is left beside the weights. Address
-// space alone is taken now; memory follows as pages fill.
-int64_t choose_num_pages(const EngineOptions& options, int64_t weight_bytes,
-                         int64_t bytes_per_token) {
-  if (options.max_cache_tokens > 0) {
-    return ceil_div(options.max_cache_tokens, int64_t{kPageSize});
-  }
-  constexpr int64_t kReserve = 512 << 20;  // activations, scratch, the system
-  const int64_t tokens = (available_memory_bytes() - weight_bytes - kReserve) / bytes_per_token;
-  require(tokens >= kPageSize, ErrorCode::kOutOfMemory,
-          "no memory for a KV cache: ", available_memory_bytes() >> 20,
-          " MiB are available, the weights take ", weight_bytes >> 20, " MiB and a token ",
-          bytes_per_token, " bytes");
-  return ceil_div(std::min(tokens, kMaxCacheTokens), int64_t{kPageSize});
-}
-
-ModelInfo describe(const io::ModelFiles& files) {
-  const io::ModelConfig& config = files.config;
-  ModelInfo info;
-  info.name = files.name;
-  info.architecture = io::architecture_name(config.architecture);
-  info.num_layers = config.num_layers;
-  info.hidden_size = config.hidden_size;
-  info.num_q_heads = config.num_q_heads;
-  info.num_kv_heads = config.num_kv_heads;
-  info.head_dim = config.head_dim;
-  info.vocab_size = config.vocab_size;
-  info.context_length = config.context_length;
-  info.weight_bytes = files.weight_bytes;
-  info.header_sha256 = files.header_sha256;
-  info.device = "cpu";
-  info.eos_ids = files.generation.eos_ids;
-  info.has_chat_template = !files.chat_template.empty();
-  return info;
-}
-
-}  // namespace
-
-Engine::Impl::Impl(const EngineOptions& options)
-    : files(io::open_model(checked(options).model)),
-      info(describe(files)),
-      prefill_chunk(options.prefill_chunk),
-      sampled_vocab(info.vocab_size) {
-  cpu::set_num_threads(options.threads);
-  info.threads = cpu::num_threads();
-  if (options.load_tokenizer && files.tokenizer) {
-    tokenizer.emplace(*files.tokenizer);
-    info.has_tokenizer = true;
-    sampled_vocab = std::min(sampled_vocab, tokenizer->vocab_size());
-    // The chat format needs the special tokens still; the large tables live in the tokenizer alone.
-    files.tokenizer->tokens = {};
-    files.tokenizer->merges = {};
-    files.tokenizer->scores = {};
-  }
-  const model::KvCacheShape shape{info.num_layers, info.num_kv_heads, info.head_dim,
-                                  choose_kv_dtype(options.kv_dtype, files.config.dtype)};
-  info.kv_dtype = dtype_info(shape.dtype).name;
-  cache = std::make_unique<model::KvCache>(
-      shape, choose_num_pages(options, files.weight_bytes, shape.bytes_per_token()));
-  decoder =
-      std::make_unique<model::Transformer>(files, *cache, options.prefill_chunk, options.exact);
-  pending = std::make_unique<engine::PendingLogits>(*decoder);
-  info.weight_bytes_per_step = decoder->weights().bytes_per_step();
-  info.layer_parameters = decoder->weights().layer_parameters();
-}
 
 const text::Tokenizer& Engine::Impl::require_tokenizer() const {
   require(tokenizer.has_value(), ErrorCode::kUnsupported, info.name,

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/load_plan.h"
 #include "engine/pending_logits.h"
 #include "engine/sequence.h"
 #include "io/model_files.h"
@@ -18,6 +19,8 @@ namespace lychee {
 
 struct Engine::Impl {
   explicit Impl(const EngineOptions& options);
+  void load_tokenizer(bool wanted);
+  void describe(const EngineOptions& options, const engine::LoadPlan& plan);
 
   // Throws Error(kInvalidArgument) for an id the model does not have.
   void check_tokens(std::span<const int32_t> ids) const;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "io/needle/builtin_needle.h"
 #include "io/open_model.h"
+#include "io/shape/shape_model.h"
 
 namespace lychee::io {
 namespace {
@@ -24,6 +25,9 @@ bool is_gguf(const fs::path& path) {
 ModelFiles open_path(const std::string& model, Part part) {
   if (is_builtin_model(model)) {
     return make_builtin_needle(model);
+  }
+  if (is_shape_model(model)) {
+    return make_shape_model(model, DType::kBF16);
   }
   const fs::path path(model);
   std::error_code error;

@@ -15,33 +15,50 @@
 
 namespace lychee::model {
 
-Transformer::Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact)
+namespace {
+
+constexpr int64_t kAlign = 16;  // floats of a cache line
+constexpr size_t kNumBuffers = 9;
+
+int rows_of(int max_rows) {
+  return std::max<int>(max_rows, linear::kMaxDecodeRows);
+}
+
+// Floats a row takes in x, normed, q, k, v, attended, gate, up and the RoPE table.
+std::array<int64_t, kNumBuffers> buffer_widths(const io::ModelConfig& config) {
+  const int64_t q_size = int64_t{config.num_q_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  return {
+      config.hidden_size,       config.hidden_size,       q_size,         kv_size, kv_size, q_size,
+      config.intermediate_size, config.intermediate_size, config.head_dim};
+}
+
+}  // namespace
+
+int64_t Transformer::workspace_bytes(const io::ModelConfig& config, int max_rows) {
+  int64_t total = 0;
+  for (const int64_t width : buffer_widths(config)) {
+    total += round_up(width * rows_of(max_rows), kAlign);
+  }
+  return total * static_cast<int64_t>(sizeof(float));
+}
+
+Transformer::Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact,
+                         std::optional<DType> weights)
     : config_(files.config),
-      weights_(load_weights(files)),
+      weights_(load_weights(files, weights)),
       cache_(cache),
       decode_attention_(files.config),
-      max_rows_(std::max<int>(max_rows, linear::kMaxDecodeRows)),
+      max_rows_(rows_of(max_rows)),
       exact_(exact),
       q_size_(int64_t{config_.num_q_heads} * config_.head_dim),
-      kv_size_(int64_t{config_.num_kv_heads} * config_.head_dim) {
-  constexpr int64_t kAlign = 16;  // floats of a cache line
-  const int64_t widths[] = {config_.hidden_size,
-                            config_.hidden_size,
-                            q_size_,
-                            kv_size_,
-                            kv_size_,
-                            q_size_,
-                            config_.intermediate_size,
-                            config_.intermediate_size,
-                            config_.head_dim};
-  float** const buffers[] = {&x_, &normed_, &q_, &k_, &v_, &attended_, &gate_, &up_, &rope_table_};
-  int64_t total = 0;
-  for (const int64_t width : widths) {
-    total += round_up(width * max_rows_, kAlign);
-  }
-  memory_ = Buffer(total * static_cast<int64_t>(sizeof(float)));
+      kv_size_(int64_t{config_.num_kv_heads} * config_.head_dim),
+      memory_(workspace_bytes(config_, max_rows)) {
+  float** const buffers[kNumBuffers] = {&x_,        &normed_, &q_,  &k_,         &v_,
+                                        &attended_, &gate_,   &up_, &rope_table_};
+  const std::array<int64_t, kNumBuffers> widths = buffer_widths(config_);
   auto* next = reinterpret_cast<float*>(memory_.data());
-  for (size_t i = 0; i < std::size(widths); ++i) {
+  for (size_t i = 0; i < kNumBuffers; ++i) {
     *buffers[i] = next;
     next += round_up(widths[i] * max_rows_, kAlign);
   }

@@ -19,8 +19,13 @@ namespace lychee::model {
 // The decoder on the CPU. Hidden states of a pass stay for logits() until the next one.
 class Transformer final : public Decoder {
  public:
-  // `files` must outlive it. max_rows: most prompt tokens per pass. exact: f32 throughout.
-  Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact);
+  // `files` must outlive it. max_rows: most prompt tokens per pass. exact: f32 throughout. weights:
+  // what matrices are rounded to.
+  Transformer(const io::ModelFiles& files, KvCache& cache, int max_rows, bool exact,
+              std::optional<DType> weights = std::nullopt);
+
+  // Of its activations.
+  [[nodiscard]] static int64_t workspace_bytes(const io::ModelConfig& config, int max_rows);
 
   void prefill(std::span<const int32_t> token_ids, int64_t first_position, int64_t rope_length,
                std::span<const int32_t> pages) override;

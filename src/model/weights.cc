@@ -3,9 +3,11 @@
 #include <array>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/quantize.h"
 
 namespace lychee::model {
 
@@ -177,6 +179,35 @@ std::array<const LinearWeights*, 7> matrices(const LayerWeights& layer) {
   return {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
 }
 
+void quantize_matrix(LinearWeights& linear, DType dtype, std::vector<Buffer>& owned) {
+  if (linear.dtype == dtype) {
+    return;
+  }
+  LinearWeights rounded = linear;
+  rounded.dtype = dtype;
+  Buffer memory(rounded.bytes());
+  linear::cpu::quantize({.num_rows = linear.out_features,
+                         .num_columns = linear.in_features,
+                         .from = linear.dtype,
+                         .src = linear.weight,
+                         .to = dtype,
+                         .dst = memory.data()});
+  rounded.weight = memory.data();
+  linear = std::move(rounded);
+  owned.push_back(std::move(memory));
+}
+
+// Rows of the embedding table stay the file's.
+void quantize_weights(ModelWeights& weights, DType dtype) {
+  quantize_matrix(weights.lm_head, dtype, weights.owned);
+  for (LayerWeights& layer : weights.layers) {
+    for (LinearWeights* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      quantize_matrix(*linear, dtype, weights.owned);
+    }
+  }
+}
+
 }  // namespace
 
 int64_t ModelWeights::bytes_per_step() const {
@@ -199,9 +230,22 @@ int64_t ModelWeights::layer_parameters() const {
   return count;
 }
 
-ModelWeights load_weights(const io::ModelFiles& files) {
+int64_t weight_bytes(const io::ModelConfig& config, DType dtype) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t q_size = int64_t{config.num_q_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  const int64_t layer = hidden * (2 * q_size + 2 * kv_size + int64_t{3} * config.intermediate_size);
+  const int64_t vocab = config.vocab_size * hidden;
+  // Tied or not: rows of the embedding table are read at the file's value.
+  return dtype_bytes(dtype, config.num_layers * layer + vocab) + dtype_bytes(DType::kBF16, vocab);
+}
+
+ModelWeights load_weights(const io::ModelFiles& files, std::optional<DType> dtype) {
   ModelWeights weights;
   Loader(files, weights).load();
+  if (dtype) {
+    quantize_weights(weights, *dtype);
+  }
   return weights;
 }
 

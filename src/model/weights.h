@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "io/model_files.h"
@@ -50,8 +51,14 @@ struct ModelWeights {
   [[nodiscard]] int64_t layer_parameters() const;
 };
 
+// Bytes of a model's weights with all matrices in `dtype`.
+[[nodiscard]] int64_t weight_bytes(const io::ModelConfig& config, DType dtype);
+
 // Finds every tensor the configuration asks for. Throws Error(kInvalidArgument) naming a tensor
-// that is missing or of another shape, with both shapes.
-[[nodiscard]] ModelWeights load_weights(const io::ModelFiles& files);
+// that is missing or of another shape, with both shapes, Error(kUnsupported) for rows that hold no
+// whole blocks of `dtype`.
+// Matrices are rounded to `dtype`, where one is given.
+[[nodiscard]] ModelWeights load_weights(const io::ModelFiles& files,
+                                        std::optional<DType> dtype = std::nullopt);
 
 }  // namespace lychee::model

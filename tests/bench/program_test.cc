@@ -71,6 +71,28 @@ TEST(BenchProgram, DecodeHasADenseRowBesideThePolicys) {
   EXPECT_EQ(json["options"]["budget"], 64);
 }
 
+TEST(BenchProgram, MeasuresRandomModelsByShape) {
+  const std::string common =
+      "decode --shape tiny --context 300 --repeats 1 --heads uniform:3 "
+      "--budget 64 --sink 4 --recent 16 --dense-below 0 --weights ";
+  const Json file = run_json(common + "file");
+  const Json int4 = run_json(common + "int4");
+  EXPECT_EQ(file["options"]["model"], "shape:tiny");
+  EXPECT_EQ(int4["options"]["weights"], "int4");
+  EXPECT_EQ(int4["rows"][1]["weights"], "int4");
+  EXPECT_LT(int4["rows"][0]["bytes"], 0.5 * file["rows"][0]["bytes"].get<double>());
+  EXPECT_EQ(int4["memory"]["cache_tokens"], 384);
+  EXPECT_LT(int4["memory"]["weight_bytes"], file["memory"]["weight_bytes"]);
+}
+
+TEST(BenchProgram, RefusesWhatCannotFitBeforeLoading) {
+  const Result result = run_bench("decode --shape llama3-70b --context 1000000000", "2>&1");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, HasSubstr("does not fit"));
+  EXPECT_EQ(run_bench("decode --context 1").exit_code, 2);
+  EXPECT_EQ(run_bench("decode --shape tiny --model builtin:needle").exit_code, 2);
+}
+
 TEST(BenchProgram, PrefillRowsCountTokens) {
   const Json json = run_json("prefill --model builtin:needle --context 40,100 --repeats 1");
   ASSERT_EQ(json["rows"].size(), 2U);
@@ -107,7 +129,7 @@ TEST(BenchProgram, RefusesByName) {
   expect_refused("attention --shape llama3-8b --context 1024", "bench attention needs the CUDA");
   expect_refused("select --context 1024", "bench select needs the CUDA");
   expect_refused("linear", "bench linear needs the CUDA");
-  expect_refused("decode --model builtin:needle --weights int4", "--weights int4");
+  expect_refused("decode --model builtin:needle --weights fp8", "bf16, int8 or int4");
   expect_refused("decode --model builtin:needle --context 9,x", "context");
   expect_refused("decode --model builtin:needle --batch 0", "batch");
   expect_refused("prefill --model builtin:needle --context 0", "at least 1 token");

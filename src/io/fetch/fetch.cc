@@ -129,7 +129,7 @@ FetchResult fetch_entry(const CatalogueEntry& entry, const FetchOptions& options
 }
 
 fs::path resolve_model(const std::string& model, const FetchOptions& options) {
-  if (model.starts_with("builtin:")) {
+  if (model.starts_with("builtin:") || model.starts_with("shape:")) {
     return model;
   }
   if (model.starts_with(kHubPrefix)) {

@@ -32,10 +32,11 @@ FetchResult fetch_entry(const CatalogueEntry& entry, const FetchOptions& options
 // at every start of the program it would cost more than opening the model.
 [[nodiscard]] bool is_cached(const CatalogueEntry& entry);
 
-// Turns `--model` into what open_model takes: paths and `builtin:…` as they are, catalogue names
-// into the fetched file, `hf:…` into the cached copy, which is fetched first when absent. Catalogue
-// names win over files of the same name (write ./name for those). Throws Error(kInvalidArgument)
-// for a catalogue model that is not fetched yet, saying how to, and for a path where nothing lies.
+// Turns `--model` into what open_model takes: paths, `builtin:…` and `shape:…` as they are,
+// catalogue names into the fetched file, `hf:…` into the cached copy, which is fetched first when
+// absent. Catalogue names win over files of the same name (write ./name for those). Throws
+// Error(kInvalidArgument) for a catalogue model that is not fetched yet, saying how to, and for a
+// path where nothing lies.
 [[nodiscard]] std::filesystem::path resolve_model(const std::string& model,
                                                   const FetchOptions& options = {});
 

@@ -1,0 +1,60 @@
+// What is refused before anything is loaded, and with which numbers.
+
+#include "engine/load_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "io/shape/shape_model.h"
+#include "model/weights.h"
+#include "support/expect_error.h"
+
+namespace lychee::engine {
+namespace {
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+class LoadPlanTest : public testing::Test {
+ protected:
+  [[nodiscard]] LoadPlan plan(int64_t available, int64_t cache_tokens,
+                              WeightFormat weights = WeightFormat::kFile) const {
+    EngineOptions options;
+    options.weights = weights;
+    options.max_cache_tokens = cache_tokens;
+    return plan_loading(options, config_, 15317 * kMiB, 1024 * kMiB, available);
+  }
+
+  io::ModelConfig config_ = io::shape_config("shape:llama3-8b");
+};
+
+TEST_F(LoadPlanTest, CacheTakesWhatIsLeftInWholePages) {
+  const MemoryPlan memory = plan(80 * kGiB, 0).memory;
+  EXPECT_EQ(memory.cache_bytes_per_token, 131072);
+  // (81920 - 15317 - 1024 - 512) MiB of 8 MiB a page.
+  EXPECT_EQ(memory.cache_tokens, 8133 * 64);
+  EXPECT_LE(memory.total_bytes() + 512 * kMiB, memory.available_bytes);
+  EXPECT_EQ(plan(80 * kGiB, 131073).memory.cache_tokens, 131136);
+}
+
+TEST_F(LoadPlanTest, RefusesWithTheNumbersAndWhatWouldFit) {
+  test::expect_error(ErrorCode::kOutOfMemory, "15317 MiB", [&] { (void)plan(16 * kGiB, 0); });
+  test::expect_error(ErrorCode::kOutOfMemory, "--weights int8", [&] { (void)plan(16 * kGiB, 0); });
+  test::expect_error(ErrorCode::kOutOfMemory, "131072 MiB",
+                     [&] { (void)plan(80 * kGiB, 1 << 20); });
+  test::expect_error(ErrorCode::kOutOfMemory, "at most 520512 tokens fit",
+                     [&] { (void)plan(80 * kGiB, 1 << 20); });
+}
+
+TEST_F(LoadPlanTest, SmallerWeightsLeaveMore) {
+  const LoadPlan int4 = plan(16 * kGiB, 0, WeightFormat::kInt4);
+  EXPECT_EQ(int4.weights, DType::kQ4_0);
+  EXPECT_EQ(int4.memory.weight_bytes, model::weight_bytes(config_, DType::kQ4_0));
+  EXPECT_GT(int4.memory.cache_tokens, 70000);
+}
+
+TEST_F(LoadPlanTest, UnknownMemoryIsTakenOnTrust) {
+  EXPECT_EQ(plan(0, 1 << 20).memory.cache_tokens, 1 << 20);
+}
+
+}  // namespace
+}  // namespace lychee::engine
