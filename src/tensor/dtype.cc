@@ -5,7 +5,7 @@
 namespace lychee {
 
 const DTypeInfo& dtype_info(DType dtype) {
-  static constexpr std::array<DTypeInfo, 11> kInfos = {{
+  static constexpr std::array<DTypeInfo, 12> kInfos = {{
       {"f32", 1, 4},
       {"f16", 1, 2},
       {"bf16", 1, 2},
@@ -17,6 +17,7 @@ const DTypeInfo& dtype_info(DType dtype) {
       {"q4_K", 256, 144},
       {"q5_K", 256, 176},
       {"q6_K", 256, 210},
+      {"fp8", 1, 1},
   }};
   return kInfos[static_cast<size_t>(dtype)];
 }

@@ -62,6 +62,44 @@ struct f16 {
   }
 };
 
+// Storage-only 8-bit float of 4 bits of exponent and 3 of mantissa, without infinity: values beyond
+// ±448 are stored as ±448.
+struct f8e4m3 {
+  uint8_t bits = 0;
+
+  f8e4m3() = default;
+  explicit f8e4m3(float value) {
+    const uint32_t word = std::bit_cast<uint32_t>(value);
+    const uint32_t magnitude = word & 0x7fffffff;
+    uint32_t small = 0;
+    if (magnitude > 0x7f800000) {
+      small = 0x7f;  // NaN
+    } else if (magnitude >= 0x43e00000) {
+      small = 0x7e;  // 448 and above
+    } else if (magnitude >= 0x3c800000) {
+      // Normal: re-bias the exponent by 7 - 127; to nearest, ties to even, may carry into it.
+      small = (magnitude - 0x3c000000 + 0x7ffff + ((magnitude >> 20) & 1)) >> 20;
+    } else {
+      // Denormal, a multiple of 2^-9: adding 2^14 puts those bits at the bottom, rounded.
+      const float shifted = std::bit_cast<float>(magnitude) + 0x1p14F;
+      small = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(0x1p14F);
+    }
+    bits = static_cast<uint8_t>((word >> 24 & 0x80) | small);
+  }
+  explicit operator float() const {
+    const uint32_t sign = uint32_t{bits & 0x80U} << 24;
+    const uint32_t magnitude = bits & 0x7fU;
+    if (magnitude == 0x7f) {
+      return std::bit_cast<float>(sign | 0x7fc00000);
+    }
+    if (magnitude >= 8) {
+      return std::bit_cast<float>(sign | ((magnitude << 20) + 0x3c000000));
+    }
+    const float denormal = static_cast<float>(magnitude) * 0x1p-9F;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(denormal));
+  }
+};
+
 // Element types of tensors. The quantised ones are GGUF's block formats, stored along a row.
 enum class DType : uint8_t {
   kF32,
@@ -75,6 +113,7 @@ enum class DType : uint8_t {
   kQ4_K,
   kQ5_K,
   kQ6_K,
+  kF8E4M3,
 };
 
 struct DTypeInfo {

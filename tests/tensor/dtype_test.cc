@@ -23,6 +23,22 @@ TEST(DType, Bf16KeepsNanAndInfinity) {
             std::numeric_limits<float>::infinity());
 }
 
+TEST(DType, F8RoundTrips) {
+  for (uint32_t bits = 0; bits < 0x7f; ++bits) {
+    f8e4m3 small;
+    small.bits = static_cast<uint8_t>(bits);
+    EXPECT_EQ(f8e4m3(static_cast<float>(small)).bits, bits);
+  }
+  EXPECT_EQ(static_cast<float>(f8e4m3(1.0625F)), 1.0F);  // halfway: to even
+  EXPECT_EQ(static_cast<float>(f8e4m3(1.1875F)), 1.25F);
+  EXPECT_EQ(f8e4m3(0x1p-10F).bits, 0);  // halfway to the least denormal: to even
+  EXPECT_EQ(f8e4m3(0x1.8p-10F).bits, 1);
+  EXPECT_EQ(f8e4m3(-1e30F).bits, 0xfe);
+  EXPECT_EQ(static_cast<float>(f8e4m3(std::numeric_limits<float>::infinity())), 448.0F);
+  EXPECT_EQ(f8e4m3(-0.0F).bits, 0x80);
+  EXPECT_TRUE(std::isnan(static_cast<float>(f8e4m3(std::nanf("")))));
+}
+
 TEST(DType, F16RoundTrips) {
   for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
     f16 half;

@@ -3,6 +3,8 @@
 #include <hwy/foreach_target.h>  // before highway.h
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "kernels/linear/linear.h"
@@ -208,6 +210,10 @@ void widen(DType dtype, const std::byte* data, int64_t count, float* dst) {
       return each_block(dtype, src, count, dst, widen_chunks<true>);
     case DType::kQ6_K:
       return each_block(dtype, src, count, dst, widen_q6_k);
+    case DType::kF8E4M3:  // of KV caches; no file has it
+      std::transform(src, src + count, dst,
+                     [](uint8_t bits) { return static_cast<float>(std::bit_cast<f8e4m3>(bits)); });
+      return;
   }
 }
 
