@@ -13,7 +13,6 @@
 #include "kernels/attention/hybrid_decode.h"
 #include "kernels/attention_support.h"
 #include "support/compare.h"
-#include "support/simd_targets.h"
 #include "tensor/buffer.h"
 
 namespace lychee::attention {
@@ -52,6 +51,10 @@ const std::vector<Case>& cases() {
       {"dim_80", {255}, 4, 2, 80, "hs"},
       {"dim_96", {255}, 4, 2, 96, "sa"},
       {"dim_256", {77}, 4, 2, 256, "sh", 24},
+      {"mqa_16_128", {400, 33}, 16, 1, 128, "sh"},
+      {"many_kv_heads", {150, 90}, 64, 32, 64, "shda"},
+      {"more_kv_heads", {150}, 40, 40, 64, "shd"},
+      {"ragged_parts", {9000, 17, 4100, 300}, 8, 2, 128, "shda"},
       {"several_chunks", {1537, 3, 700}, 4, 2, 32, "shahed"},
       {"empty_sets", {40, 9}, 4, 2, 64, "e"},
       {"long", {40001}, 2, 1, 8, "s"},
@@ -122,6 +125,57 @@ struct Call {
     cpu::hybrid_decode(params);
   }
 
+  void run_cuda(int num_runs = 1, int64_t only_row = -1) {
+    DeviceMirror mirror;
+    HybridDecodeParams p = params;
+    const auto size = [](const auto& values) { return static_cast<int64_t>(values.size()); };
+    p.q = mirror.input(q.data(), size(q));
+    p.page_tables = cache.page_tables_on(mirror);
+    p.kv_lens = mirror.input(kv_lens.data(), size(kv_lens));
+    p.kv = cache.view_on(mirror);
+    p.set_of_head = mirror.input(set_of_head.data(), size(set_of_head));
+    p.token_ids = mirror.input(token_ids.data(), size(token_ids));
+    p.num_ids = mirror.input(num_ids.data(), size(num_ids));
+    p.scores = params.scores == nullptr ? nullptr : mirror.output(scores.data(), size(scores));
+    p.emit_scores = params.emit_scores == nullptr ? nullptr : mirror.input(emit.data(), size(emit));
+    p.out = mirror.output(out.data(), size(out));
+    p.lse = params.lse == nullptr ? nullptr : mirror.output(lse.data(), size(lse));
+    p.workspace = mirror.scratch(cuda::hybrid_decode_workspace_bytes(p));
+    const int64_t arrivals_bytes =
+        cuda::hybrid_decode_num_arrivals(p) * static_cast<int64_t>(sizeof(int32_t));
+    p.arrivals = static_cast<int32_t*>(mirror.scratch(arrivals_bytes, 0));
+    if (only_row >= 0) {
+      select_row(p, only_row);
+    }
+    for (int run = 0; run < num_runs; ++run) {  // counters must come back to zero
+      cuda::hybrid_decode(p, mirror.stream());
+    }
+    mirror.finish();
+  }
+
+  // A batch of row `row` alone, whose results land where those of the whole batch would.
+  void run_row(const Backend& backend, int64_t row) {
+    if (backend.cuda) {
+      run_cuda(1, row);
+      return;
+    }
+    select_row(params, row);
+    run_cpu();
+  }
+  static void select_row(HybridDecodeParams& p, int64_t row) {
+    p.batch = 1;
+    p.q += row * p.num_q_heads * p.head_dim;
+    p.page_tables += row * p.page_table_stride;
+    p.kv_lens += row;
+    p.set_of_head += row * p.num_kv_heads;
+    p.emit_scores += row * p.num_kv_heads;
+    p.scores += row * p.num_kv_heads * p.scores_stride;
+    p.out += row * p.num_q_heads * p.head_dim;
+    p.lse += row * p.num_q_heads;
+  }
+
+  void run(const Backend& backend) { backend.cuda ? run_cuda() : run_cpu(); }
+
   // The f32 formula, item by item.
   void run_plain() {
     const int group_size = params.num_q_heads / params.num_kv_heads;
@@ -166,15 +220,16 @@ std::vector<float> with_poison_as(float marker, std::vector<float> values) {
   return values;
 }
 
-class HybridDecodeTest : public testing::TestWithParam<std::tuple<int64_t, DType, Case>> {};
+class HybridDecodeTest : public testing::TestWithParam<std::tuple<Backend, DType, Case>> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(HybridDecodeTest);
 
 TEST_P(HybridDecodeTest, IsAsGoodAsPlainLoop) {
-  const auto& [target, dtype, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, dtype, c] = GetParam();
+  const BackendScope scope(backend);
   Call actual(c, dtype);
   Call plain(c, dtype);
   Call expected(c, dtype);
-  actual.run_cpu();
+  actual.run(backend);
   plain.run_plain();
   reference::hybrid_decode(expected.params);
   EXPECT_TRUE(test::as_good_as_plain(actual.out, plain.out, expected.out, 1e-6));
@@ -185,15 +240,21 @@ TEST_P(HybridDecodeTest, IsAsGoodAsPlainLoop) {
                                      with_poison_as(kPoison, expected.scores), 1e-6));
 }
 
+std::string test_name(const testing::TestParamInfo<std::tuple<Backend, DType, Case>>& info) {
+  return std::get<0>(info.param).name + '_' +
+         std::string(dtype_info(std::get<1>(info.param)).name) + '_' + std::get<2>(info.param).name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, HybridDecodeTest,
-                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+                         testing::Combine(testing::ValuesIn(backends()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                                           testing::ValuesIn(cases())),
-                         [](const auto& info) {
-                           return test::simd_target_name(std::get<0>(info.param)) + '_' +
-                                  std::string(dtype_info(std::get<1>(info.param)).name) + '_' +
-                                  std::get<2>(info.param).name;
-                         });
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(Fp8Cases, HybridDecodeTest,
+                         testing::Combine(testing::ValuesIn(cuda_backends()),
+                                          testing::Values(DType::kF8E4M3),
+                                          testing::ValuesIn(cases())),
+                         test_name);
 
 const Case kMixed{"mixed", {700, 1, 1337, 65}, 9, 3, 64, "shsdaeh"};
 
@@ -212,22 +273,32 @@ TEST(HybridDecode, SameBitsEveryRunAndForAnyNumberOfThreads) {
   omp_set_num_threads(threads);
 }
 
-TEST(HybridDecode, RowsDoNotDependOnTheirBatch) {
-  Call all(kMixed, DType::kBF16);
-  all.run_cpu();
+class HybridDecodeBackendTest : public testing::TestWithParam<Backend> {};
+
+INSTANTIATE_TEST_SUITE_P(Backends, HybridDecodeBackendTest, testing::ValuesIn(backends()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(HybridDecodeBackendTest, SameBitsEveryRun) {
+  const BackendScope scope(GetParam());
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    Call first(kMixed, dtype);
+    Call second(kMixed, dtype);
+    first.run(GetParam());
+    second.run(GetParam());
+    EXPECT_EQ(first.out, second.out);
+    EXPECT_EQ(first.lse, second.lse);
+    EXPECT_EQ(with_poison_as(0, first.scores), with_poison_as(0, second.scores));
+  }
+}
+
+TEST_P(HybridDecodeBackendTest, RowsDoNotDependOnTheirBatch) {
+  const BackendScope scope(GetParam());
+  const Case c{"ragged", {3000, 1, 1337, 65}, 9, 3, 64, "shsdaeh"};
+  Call all(c, DType::kBF16);
+  all.run(GetParam());
   for (int64_t row = 0; row < 4; ++row) {
-    Call alone(kMixed, DType::kBF16);
-    HybridDecodeParams& p = alone.params;
-    p.batch = 1;
-    p.q += row * p.num_q_heads * p.head_dim;
-    p.page_tables += row * p.page_table_stride;
-    p.kv_lens += row;
-    p.set_of_head += row * p.num_kv_heads;
-    p.emit_scores += row * p.num_kv_heads;
-    p.scores += row * p.num_kv_heads * p.scores_stride;
-    p.out += row * p.num_q_heads * p.head_dim;
-    p.lse += row * p.num_q_heads;
-    alone.run_cpu();
+    Call alone(c, DType::kBF16);
+    alone.run_row(GetParam(), row);
     for (int64_t i = row * 9 * 64; i < (row + 1) * 9 * 64; ++i) {
       ASSERT_EQ(alone.out[static_cast<size_t>(i)], all.out[static_cast<size_t>(i)])
           << "row " << row;
@@ -239,7 +310,8 @@ TEST(HybridDecode, RowsDoNotDependOnTheirBatch) {
   }
 }
 
-TEST(HybridDecode, OrderOfASetChangesOnlyRounding) {
+TEST_P(HybridDecodeBackendTest, OrderOfASetChangesOnlyRounding) {
+  const BackendScope scope(GetParam());
   const Case c{"permuted", {900}, 9, 3, 64, "h"};
   Call first(c, DType::kF16);
   Call second(c, DType::kF16);
@@ -247,13 +319,14 @@ TEST(HybridDecode, OrderOfASetChangesOnlyRounding) {
     auto begin = second.token_ids.begin() + set * second.params.token_ids_stride;
     std::sort(begin, begin + second.num_ids[static_cast<size_t>(set)]);
   }
-  first.run_cpu();
-  second.run_cpu();
+  first.run(GetParam());
+  second.run(GetParam());
   EXPECT_TRUE(test::within(first.out, second.out, 2e-6));
   EXPECT_TRUE(test::within(first.lse, second.lse, 2e-6));
 }
 
-TEST(HybridDecode, SetOfAllTokensEqualsDense) {
+TEST_P(HybridDecodeBackendTest, SetOfAllTokensEqualsDense) {
+  const BackendScope scope(GetParam());
   const Case sparse_case{"all", {1, 64, 777}, 8, 2, 128, "a"};
   Case dense_case = sparse_case;
   dense_case.heads = "d";
@@ -264,13 +337,14 @@ TEST(HybridDecode, SetOfAllTokensEqualsDense) {
         sparse.token_ids.begin() + static_cast<int64_t>(item) * sparse.params.token_ids_stride;
     std::sort(begin, begin + sparse.num_ids[item]);
   }
-  sparse.run_cpu();
-  dense.run_cpu();
+  sparse.run(GetParam());
+  dense.run(GetParam());
   EXPECT_EQ(sparse.out, dense.out);
   EXPECT_EQ(sparse.lse, dense.lse);
 }
 
-TEST(HybridDecode, HugeScoresDoNotOverflow) {
+TEST_P(HybridDecodeBackendTest, HugeScoresDoNotOverflow) {
+  const BackendScope scope(GetParam());
   const Case c{"huge", {300}, 4, 2, 64, "sa"};
   Call actual(c, DType::kF32);
   Call expected(c, DType::kF32);
@@ -279,22 +353,41 @@ TEST(HybridDecode, HugeScoresDoNotOverflow) {
       value *= 1e4F;
     }
   }
-  actual.run_cpu();
+  actual.run(GetParam());
   reference::hybrid_decode(expected.params);
   EXPECT_TRUE(test::within(actual.out, expected.out, 1e-2));
 }
 
-TEST(HybridDecode, NullOutputsAreNotWritten) {
+TEST_P(HybridDecodeBackendTest, NullOutputsAreNotWritten) {
+  const BackendScope scope(GetParam());
   Call call(kMixed, DType::kF32);
   Call expected(kMixed, DType::kF32);
-  expected.run_cpu();
+  expected.run(GetParam());
   call.params.lse = nullptr;
   call.params.scores = nullptr;
   call.params.emit_scores = nullptr;
-  call.run_cpu();
+  call.run(GetParam());
   EXPECT_EQ(call.out, expected.out);
   for (const float value : call.lse) {
     EXPECT_TRUE(std::isnan(value));
+  }
+}
+
+class HybridDecodeCudaTest : public testing::TestWithParam<Backend> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(HybridDecodeCudaTest);
+INSTANTIATE_TEST_SUITE_P(Cuda, HybridDecodeCudaTest, testing::ValuesIn(cuda_backends()),
+                         [](const auto& info) { return info.param.name; });
+
+// Counters of a launch come back to zero, so that a graph may repeat it.
+TEST_P(HybridDecodeCudaTest, MayBeRepeated) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kF8E4M3}) {
+    const Case c{"repeated", {3000, 70}, 8, 2, 128, "shds"};
+    Call once(c, dtype);
+    Call often(c, dtype);
+    once.run_cuda();
+    often.run_cuda(3);
+    EXPECT_EQ(once.out, often.out);
+    EXPECT_EQ(once.lse, often.lse);
   }
 }
 

@@ -12,7 +12,6 @@
 #include "kernels/attention/prefill_attention.h"
 #include "kernels/attention_support.h"
 #include "support/compare.h"
-#include "support/simd_targets.h"
 #include "tensor/buffer.h"
 
 namespace lychee::attention {
@@ -69,6 +68,19 @@ struct Call {
     params.workspace = workspace.data();
     cpu::prefill_attention(params);
   }
+  void run_cuda() {
+    DeviceMirror mirror;
+    PrefillAttentionParams p = params;
+    const int64_t skipped = params.q - q.data();
+    p.q = mirror.input(q.data(), static_cast<int64_t>(q.size())) + skipped;
+    p.page_table = cache.page_tables_on(mirror);
+    p.kv = cache.view_on(mirror);
+    p.out = mirror.output(out.data(), static_cast<int64_t>(out.size())) + (params.out - out.data());
+    p.workspace = mirror.scratch(cuda::prefill_attention_workspace_bytes(params));
+    cuda::prefill_attention(p, mirror.stream());
+    mirror.finish();
+  }
+  void run(const Backend& backend) { backend.cuda ? run_cuda() : run_cpu(); }
   void run_plain() {
     for (int64_t row = 0; row < int64_t{params.num_tokens} * params.num_q_heads; ++row) {
       const int64_t token = row / params.num_q_heads;
@@ -87,29 +99,36 @@ struct Call {
   PrefillAttentionParams params{};
 };
 
-class PrefillAttentionTest : public testing::TestWithParam<std::tuple<int64_t, DType, Case>> {};
+class PrefillAttentionTest : public testing::TestWithParam<std::tuple<Backend, DType, Case>> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PrefillAttentionTest);
 
 TEST_P(PrefillAttentionTest, IsAsGoodAsPlainLoop) {
-  const auto& [target, dtype, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, dtype, c] = GetParam();
+  const BackendScope scope(backend);
   Call actual(c, dtype);
   Call plain(c, dtype);
   Call expected(c, dtype);
-  actual.run_cpu();
+  actual.run(backend);
   plain.run_plain();
   reference::prefill_attention(expected.params);
   EXPECT_TRUE(test::as_good_as_plain(actual.out, plain.out, expected.out, 1e-6));
 }
 
+std::string test_name(const testing::TestParamInfo<std::tuple<Backend, DType, Case>>& info) {
+  return std::get<0>(info.param).name + '_' +
+         std::string(dtype_info(std::get<1>(info.param)).name) + '_' + std::get<2>(info.param).name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, PrefillAttentionTest,
-                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+                         testing::Combine(testing::ValuesIn(backends()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                                           testing::ValuesIn(kCases)),
-                         [](const auto& info) {
-                           return test::simd_target_name(std::get<0>(info.param)) + '_' +
-                                  std::string(dtype_info(std::get<1>(info.param)).name) + '_' +
-                                  std::get<2>(info.param).name;
-                         });
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(Fp8Cases, PrefillAttentionTest,
+                         testing::Combine(testing::ValuesIn(cuda_backends()),
+                                          testing::Values(DType::kF8E4M3),
+                                          testing::ValuesIn(kCases)),
+                         test_name);
 
 constexpr Case kWhole{"whole", 0, 400, 9, 3, 64};
 
@@ -126,9 +145,15 @@ TEST(PrefillAttention, SameBitsForAnyNumberOfThreads) {
   omp_set_num_threads(threads);
 }
 
-TEST(PrefillAttention, SameBitsHoweverThePromptIsCut) {
+class PrefillBackendTest : public testing::TestWithParam<Backend> {};
+
+INSTANTIATE_TEST_SUITE_P(Backends, PrefillBackendTest, testing::ValuesIn(backends()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(PrefillBackendTest, SameBitsHoweverThePromptIsCut) {
+  const BackendScope scope(GetParam());
   Call whole(kWhole, DType::kF16);
-  whole.run_cpu();
+  whole.run(GetParam());
   for (const int chunk : {1, 37, 64, 250}) {
     Call cut(kWhole, DType::kF16);
     for (int first = 0; first < kWhole.num_tokens; first += chunk) {
@@ -137,13 +162,45 @@ TEST(PrefillAttention, SameBitsHoweverThePromptIsCut) {
       p.num_tokens = std::min(chunk, kWhole.num_tokens - first);
       p.q = cut.q.data() + first * p.q_row_stride;
       p.out = cut.out.data() + int64_t{first} * p.num_q_heads * p.head_dim;
-      cut.run_cpu();
+      cut.run(GetParam());
     }
     EXPECT_EQ(cut.out, whole.out) << "chunks of " << chunk;
   }
 }
 
-TEST(PrefillAttention, HugeScoresDoNotOverflow) {
+class PrefillCudaTest : public testing::TestWithParam<Backend> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PrefillCudaTest);
+INSTANTIATE_TEST_SUITE_P(Cuda, PrefillCudaTest, testing::ValuesIn(cuda_backends()),
+                         [](const auto& info) { return info.param.name; });
+
+// Without `exact` a query and a softmax weight are each rounded once to the cache's dtype, by half
+// a unit of its last place; the rounded queries are taken as given.
+TEST_P(PrefillCudaTest, NarrowProductsRoundOnce) {
+  struct Narrow {
+    DType dtype;
+    double epsilon;
+  };
+  for (const Narrow& narrow : {Narrow{DType::kBF16, 0x1p-9}, Narrow{DType::kF16, 0x1p-12}}) {
+    for (const Case& c : {kWhole, Case{"narrow_128", 100, 200, 4, 2, 128}}) {
+      Call actual(c, narrow.dtype);
+      Call expected(c, narrow.dtype);
+      for (Call* call : {&actual, &expected}) {
+        for (float& value : call->q) {
+          value = narrow.dtype == DType::kBF16 ? static_cast<float>(bf16(value))
+                                               : static_cast<float>(f16(value));
+        }
+      }
+      actual.params.exact = false;
+      actual.run_cuda();
+      reference::prefill_attention(expected.params);
+      constexpr double kLargestV = 6;  // of Random::normal
+      EXPECT_TRUE(test::within(actual.out, expected.out, narrow.epsilon * kLargestV + 1e-5));
+    }
+  }
+}
+
+TEST_P(PrefillBackendTest, HugeScoresDoNotOverflow) {
+  const BackendScope scope(GetParam());
   Call actual(kWhole, DType::kF32);
   Call plain(kWhole, DType::kF32);
   Call expected(kWhole, DType::kF32);
@@ -152,7 +209,7 @@ TEST(PrefillAttention, HugeScoresDoNotOverflow) {
       value *= 1e3F;
     }
   }
-  actual.run_cpu();
+  actual.run(GetParam());
   plain.run_plain();
   reference::prefill_attention(expected.params);
   EXPECT_TRUE(test::as_good_as_plain(actual.out, plain.out, expected.out, 1e-5));

@@ -9,10 +9,12 @@
 #include <string>
 #include <tuple>
 
+#include "kernels/attention/score_sets.h"
 #include "kernels/attention/select_tokens.h"
+#include "kernels/attention_support.h"
 #include "support/random.h"
-#include "support/simd_targets.h"
 #include "tensor/buffer.h"
+#include "tensor/device.h"
 
 namespace lychee::attention {
 namespace {
@@ -52,8 +54,6 @@ Sets run_select(SelectFn select, const std::vector<std::vector<float>>& rows,
                             .token_ids_stride = static_cast<int64_t>(ids_stride + 1),
                             .num_ids = num_ids.data(),
                             .workspace = nullptr};
-  Buffer workspace(cpu::select_tokens_workspace_bytes(params) + 64);
-  params.workspace = workspace.data();
   select(params);
   Sets sets;
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -62,6 +62,30 @@ Sets run_select(SelectFn select, const std::vector<std::vector<float>>& rows,
     EXPECT_EQ(begin[static_cast<int64_t>(ids_stride)], kUnused) << "row " << r << " overflowed";
   }
   return sets;
+}
+
+void select_on_cpu(const SelectTokensParams& params) {
+  SelectTokensParams p = params;
+  Buffer workspace(cpu::select_tokens_workspace_bytes(params) + 64);
+  p.workspace = workspace.data();
+  cpu::select_tokens(p);
+}
+
+void select_on_cuda(const SelectTokensParams& params) {
+  DeviceMirror mirror;
+  SelectTokensParams p = params;
+  p.scores = mirror.input(params.scores, params.num_rows * params.scores_stride);
+  p.kv_lens = mirror.input(params.kv_lens, params.num_rows / params.rows_per_kv_len);
+  p.active = mirror.input(params.active, params.num_rows);
+  p.token_ids = mirror.output(params.token_ids, params.num_rows * params.token_ids_stride);
+  p.num_ids = mirror.output(params.num_ids, params.num_rows);
+  p.workspace = mirror.scratch(cuda::select_tokens_workspace_bytes(params));
+  cuda::select_tokens(p, mirror.stream());
+  mirror.finish();
+}
+
+SelectFn select_on(const Backend& backend) {
+  return backend.cuda ? &select_on_cuda : &select_on_cpu;
 }
 
 enum class Pattern {
@@ -171,12 +195,12 @@ TEST_P(SelectTokensTest, EqualsStableSort) {
     rows.push_back(make_scores(pattern.second, kv_len, random));
   }
   const Sets expected = run_select(&reference::select_tokens, rows, rule.selection, 0.125F);
-  for (const int64_t target : test::simd_targets()) {
-    const test::SimdTargetScope scope(target);
-    const Sets actual = run_select(&cpu::select_tokens, rows, rule.selection, 0.125F);
+  for (const Backend& backend : backends()) {
+    const BackendScope scope(backend);
+    const Sets actual = run_select(select_on(backend), rows, rule.selection, 0.125F);
     for (size_t r = 0; r < rows.size(); ++r) {
       EXPECT_EQ(actual[r], expected[r])
-          << "row of " << rows[r].size() << " tokens, " << test::simd_target_name(target);
+          << "row of " << rows[r].size() << " tokens, " << backend.name;
     }
   }
 }
@@ -195,9 +219,13 @@ TEST(SelectTokens, MillionTokens) {
       make_scores(Pattern::kTwoValues, (1 << 20) - 1, random)};
   for (const SelectMode mode : {SelectMode::kTopK, SelectMode::kBlock, SelectMode::kRatio}) {
     const Selection selection{.mode = mode};
-    EXPECT_EQ(run_select(&cpu::select_tokens, rows, selection, 0.125F),
-              run_select(&reference::select_tokens, rows, selection, 0.125F))
+    const Sets expected = run_select(&reference::select_tokens, rows, selection, 0.125F);
+    EXPECT_EQ(run_select(&select_on_cpu, rows, selection, 0.125F), expected)
         << select_mode_name(mode);
+    if (cuda_available()) {
+      EXPECT_EQ(run_select(&select_on_cuda, rows, selection, 0.125F), expected)
+          << select_mode_name(mode);
+    }
   }
 }
 
@@ -210,7 +238,7 @@ TEST(SelectTokens, ScoresThatDeceiveSampling) {
     scores[static_cast<size_t>(i * (kCount - 1) / 512)] = 100 + static_cast<float>(i % 7);
   }
   const Selection selection{.mode = SelectMode::kTopK, .budget = 1000, .sink = 0, .recent = 1};
-  EXPECT_EQ(run_select(&cpu::select_tokens, {scores}, selection, 1),
+  EXPECT_EQ(run_select(&select_on_cpu, {scores}, selection, 1),
             run_select(&reference::select_tokens, {scores}, selection, 1));
 }
 
@@ -219,7 +247,7 @@ TEST(SelectTokens, FollowsTheRulesByHand) {
   //                                0  1  2  3  4  5  6  7  8  9
   const std::vector<float> scores{9, 0, 5, 7, 7, 1, 7, 8, 3, 2};
   const auto select = [&](const Selection& selection) {
-    return run_select(&cpu::select_tokens, {scores}, selection, 1).front();
+    return run_select(&select_on_cpu, {scores}, selection, 1).front();
   };
   Selection selection{.mode = SelectMode::kTopK, .budget = 5, .sink = 1, .recent = 2};
   EXPECT_EQ(select(selection), (std::vector<int32_t>{0, 3, 7, 8, 9}));
@@ -254,12 +282,92 @@ TEST(SelectTokens, BlocksByHand) {
     }
   }
   expected.push_back(64 * 6);
-  EXPECT_EQ(run_select(&cpu::select_tokens, {scores}, selection, 1).front(), expected);
+  EXPECT_EQ(run_select(&select_on_cpu, {scores}, selection, 1).front(), expected);
   scores[64 * 2 + 63] = kNan;
   scores[64 * 4] = kNan;
   // All equal now: the lower blocks win.
   std::iota(expected.begin(), expected.end() - 1, 0);
-  EXPECT_EQ(run_select(&cpu::select_tokens, {scores}, selection, 1).front(), expected);
+  EXPECT_EQ(run_select(&select_on_cpu, {scores}, selection, 1).front(), expected);
+}
+
+class SelectCudaTest : public testing::TestWithParam<Backend> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SelectCudaTest);
+INSTANTIATE_TEST_SUITE_P(Cuda, SelectCudaTest, testing::ValuesIn(cuda_backends()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(SelectCudaTest, LeavesInactiveRowsAlone) {
+  test::Random random;
+  constexpr int kHeads = 3;
+  const std::vector<int64_t> kv_lens = {5000, 300};
+  const std::vector<float> scores = random.normals(2 * kHeads * 5000);
+  const std::vector<uint8_t> active = {1, 0, 1, 0, 1, 0};
+  std::vector<int32_t> ids(2 * kHeads * 400, kUnused);
+  std::vector<int32_t> num_ids(2 * kHeads, kUnused);
+  SelectTokensParams params{.num_rows = 2 * kHeads,
+                            .scores = scores.data(),
+                            .scores_stride = 5000,
+                            .kv_lens = kv_lens.data(),
+                            .selection = {.budget = 400, .sink = 10, .recent = 10},
+                            .scale = 1,
+                            .token_ids = ids.data(),
+                            .token_ids_stride = 400,
+                            .num_ids = num_ids.data(),
+                            .workspace = nullptr,
+                            .active = active.data(),
+                            .rows_per_kv_len = kHeads};
+  select_on_cuda(params);
+  for (size_t row = 0; row < active.size(); ++row) {
+    const auto begin = ids.begin() + static_cast<int64_t>(row) * 400;
+    if (active[row] == 0) {
+      EXPECT_EQ(num_ids[row], kUnused);
+      EXPECT_EQ(std::count(begin, begin + 400, kUnused), 400);
+      continue;
+    }
+    const auto first = scores.begin() + static_cast<int64_t>(row) * 5000;
+    const std::vector<float> own(first, first + kv_lens[row / kHeads]);
+    EXPECT_EQ(std::vector<int32_t>(begin, begin + num_ids[row]),
+              run_select(&reference::select_tokens, {own}, params.selection, 1).front());
+  }
+}
+
+TEST_P(SelectCudaTest, StreamingSetsAreSinkAndRecent) {
+  const std::vector<int64_t> kv_lens = {3, 8, 9, 1000};
+  std::vector<int32_t> ids(4 * 8, kUnused);
+  std::vector<int32_t> num_ids(4, -1);
+  DeviceMirror mirror;
+  StreamingSetParams params{.num_rows = 4,
+                            .kv_lens = mirror.input(kv_lens.data(), 4),
+                            .selection = {.budget = 8, .sink = 3, .recent = 2},
+                            .token_ids = mirror.output(ids.data(), 32),
+                            .token_ids_stride = 8,
+                            .num_ids = mirror.output(num_ids.data(), 4)};
+  cuda::write_streaming_sets(params, mirror.stream());
+  mirror.finish();
+  EXPECT_EQ(num_ids, (std::vector<int32_t>{3, 8, 8, 8}));
+  EXPECT_EQ(ids,
+            (std::vector<int32_t>{0, 1, 2, kUnused, kUnused, kUnused, kUnused, kUnused, 0,   1,  2,
+                                  3, 4, 5, 6,       7,       0,       1,       2,       4,   5,  6,
+                                  7, 8, 0, 1,       2,       995,     996,     997,     998, 999}));
+}
+
+TEST_P(SelectCudaTest, SumsScoresOverHeads) {
+  test::Random random;
+  const std::vector<int64_t> kv_lens = {700, 9};
+  std::vector<float> scores = random.normals(2 * 3 * 710);
+  const std::vector<float> before = scores;
+  DeviceMirror mirror;
+  cuda::sum_scores({.batch = 2,
+                    .num_kv_heads = 3,
+                    .kv_lens = mirror.input(kv_lens.data(), 2),
+                    .scores = mirror.output(scores.data(), 2 * 3 * 710),
+                    .scores_stride = 710},
+                   mirror.stream());
+  mirror.finish();
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const size_t row = i / (3 * 710);
+    const bool summed = i / 710 % 3 == 0 && static_cast<int64_t>(i % 710) < kv_lens[row];
+    EXPECT_EQ(scores[i], summed ? before[i] + before[i + 710] + before[i + 1420] : before[i]);
+  }
 }
 
 }  // namespace

@@ -7,8 +7,56 @@
 
 #include "base/math.h"
 #include "kernels/attention/paged_kv.h"
+#include "tensor/device.h"
 
 namespace lychee::attention {
+
+std::vector<Backend> cuda_backends() {
+  return cuda_available() ? std::vector<Backend>{{"cuda", 0, true}} : std::vector<Backend>{};
+}
+
+std::vector<Backend> backends() {
+  std::vector<Backend> all = cuda_backends();
+  for (const int64_t target : test::simd_targets()) {
+    all.push_back({test::simd_target_name(target), target, false});
+  }
+  return all;
+}
+
+void PrintTo(const Backend& backend, std::ostream* out) {
+  *out << backend.name;
+}
+
+void* DeviceMirror::scratch(int64_t bytes, int value) {
+  buffers_.emplace_back(std::max<int64_t>(bytes, 1));
+  fill_on_device(buffers_.back().data(), value, buffers_.back().bytes(), stream_.get());
+  return buffers_.back().data();
+}
+
+void* DeviceMirror::copy(const void* data, int64_t bytes) {
+  if (data == nullptr) {
+    return nullptr;
+  }
+  void* device = scratch(bytes);
+  copy_to_device(device, data, bytes, stream_.get());
+  return device;
+}
+
+void DeviceMirror::finish() {
+  for (const Output& output : outputs_) {
+    copy_to_host(output.host, output.device, output.bytes, stream_.get());
+  }
+  stream_.synchronize();
+}
+
+PagedKv PagedCache::view_on(DeviceMirror& mirror) {
+  PagedKv device = view_;
+  device.k = mirror.output(k_.data(), static_cast<int64_t>(k_.size()));
+  device.v = mirror.output(v_.data(), static_cast<int64_t>(v_.size()));
+  device.k_scales = mirror.input(view_.k_scales, static_cast<int64_t>(k_scales_.size()));
+  device.v_scales = mirror.input(view_.v_scales, static_cast<int64_t>(v_scales_.size()));
+  return device;
+}
 
 PagedCache::PagedCache(DType dtype, int num_kv_heads, int head_dim,
                        const std::vector<int64_t>& kv_lens, int64_t stride_padding,
@@ -30,6 +78,14 @@ PagedCache::PagedCache(DType dtype, int num_kv_heads, int head_dim,
   k_.resize(static_cast<size_t>(dtype_bytes(dtype, count)));
   v_.resize(k_.size());
   view_ = {dtype, k_.data(), v_.data(), page_stride, head_stride, token_stride};
+  if (dtype == DType::kF8E4M3) {
+    for (int head = 0; head < num_kv_heads; ++head) {
+      k_scales_.push_back(random.uniform(0.2F, 1.5F));
+      v_scales_.push_back(random.uniform(0.2F, 1.5F));
+    }
+    view_.k_scales = k_scales_.data();
+    view_.v_scales = v_scales_.data();
+  }
   for (int64_t i = 0; i < count; ++i) {
     store_kv(dtype, view_.k, i, std::numeric_limits<float>::quiet_NaN());
     store_kv(dtype, view_.v, i, std::numeric_limits<float>::quiet_NaN());
@@ -73,7 +129,7 @@ float plain_attention(const float* q, const PagedKv& kv, const int32_t* page_tab
     }
   }
   for (int d = 0; d < head_dim; ++d) {
-    out[d] = sum == 0 ? 0 : out[d] / sum;
+    out[d] = sum == 0 ? 0 : out[d] / sum * kv_scale(kv.v_scales, kv_head);
   }
   return max + std::log(sum);
 }
@@ -89,7 +145,7 @@ float plain_score(const float* q, int group_size, const PagedKv& kv, const int32
     }
     score += mean / static_cast<float>(group_size) * load_kv(kv.dtype, kv.k, offset + d);
   }
-  return score;
+  return score * kv_scale(kv.k_scales, kv_head);
 }
 
 }  // namespace lychee::attention

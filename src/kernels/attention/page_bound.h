@@ -5,6 +5,8 @@
 #include "base/math.h"
 #include "kernels/attention/params.h"
 
+struct CUstream_st;
+
 namespace lychee::attention {
 
 // The most ids one head's set can hold: whole bound pages, and those with forced tokens are in it
@@ -26,5 +28,10 @@ namespace cpu {
 [[nodiscard]] int64_t page_bound_workspace_bytes(const PageBoundParams& params);
 void page_bound(const PageBoundParams& params);
 }  // namespace cpu
+
+namespace cuda {
+[[nodiscard]] int64_t page_bound_workspace_bytes(const PageBoundParams& params);
+void page_bound(const PageBoundParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::attention

@@ -2,6 +2,8 @@
 
 #include "kernels/attention/params.h"
 
+struct CUstream_st;
+
 namespace lychee::attention {
 
 namespace reference {
@@ -12,5 +14,9 @@ void page_summary(const PageSummaryParams& params);
 namespace cpu {
 void page_summary(const PageSummaryParams& params);
 }  // namespace cpu
+
+namespace cuda {
+void page_summary(const PageSummaryParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::attention

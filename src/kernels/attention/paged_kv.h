@@ -21,6 +21,9 @@ namespace lychee::attention {
   if (dtype == DType::kBF16) {
     return static_cast<float>(static_cast<const bf16*>(base)[index]);
   }
+  if (dtype == DType::kF8E4M3) {
+    return static_cast<float>(static_cast<const f8e4m3*>(base)[index]);
+  }
   return static_cast<const float*>(base)[index];
 }
 
@@ -29,6 +32,8 @@ inline void store_kv(DType dtype, void* base, int64_t index, float value) {
     static_cast<f16*>(base)[index] = f16(value);
   } else if (dtype == DType::kBF16) {
     static_cast<bf16*>(base)[index] = bf16(value);
+  } else if (dtype == DType::kF8E4M3) {
+    static_cast<f8e4m3*>(base)[index] = f8e4m3(value);
   } else {
     static_cast<float*>(base)[index] = value;
   }
@@ -38,10 +43,21 @@ inline void store_kv(DType dtype, void* base, int64_t index, float value) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
+// What stored K or V of one head is multiplied by.
+[[nodiscard]] inline float kv_scale(const float* scales, int64_t kv_head) {
+  return scales == nullptr ? 1.0F : scales[kv_head];
+}
+
 // The dtypes of a KV cache; anything else would be read as something it is not.
 inline void require_kv_dtype(const PagedKv& kv) {
   require(is_kv_dtype(kv.dtype), ErrorCode::kUnsupported,
           "the KV cache holds f32, f16 or bf16, not ", dtype_info(kv.dtype).name);
+}
+
+// The same for cuda::, which also knows 8-bit floats.
+inline void require_device_kv_dtype(const PagedKv& kv) {
+  require(is_kv_dtype(kv.dtype) || kv.dtype == DType::kF8E4M3, ErrorCode::kUnsupported,
+          "the KV cache holds f32, f16, bf16 or fp8, not ", dtype_info(kv.dtype).name);
 }
 
 // Vectors of eight floats cover a row without a tail.

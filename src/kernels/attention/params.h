@@ -10,17 +10,23 @@ namespace lychee::attention {
 constexpr int kPageSize = 64;       // tokens per page of the KV cache
 constexpr int kBoundPageSize = 16;  // tokens per page of the `page-bound` policy (Quest)
 
+// The same structs serve every backend: with cuda:: all pointers are device pointers, and lengths
+// that lie behind a pointer are read on the device, so that a captured graph serves any length.
+
 // One layer's part of the paged KV cache. Dimension d of token t, KV head h of the sequence with
 // page table `pages` lies, in elements of `dtype`, at
 //   pages[t / kPageSize] * page_stride + h * head_stride + (t % kPageSize) * token_stride + d
 // in `k` and in `v`. head_dim is contiguous.
 struct PagedKv {
-  DType dtype = DType::kF32;  // kF32, kF16 or kBF16
+  DType dtype = DType::kF32;  // kF32, kF16 or kBF16; cuda:: also kF8E4M3
   void* k = nullptr;
   void* v = nullptr;
   int64_t page_stride = 0;
   int64_t head_stride = 0;
   int64_t token_stride = 0;
+  // What the stored values of a KV head are multiplied by; null: 1. cuda:: only.
+  const float* k_scales = nullptr;  // [num_kv_heads]
+  const float* v_scales = nullptr;  // same
 };
 
 // Writes new K and V rows of one sequence into its pages, rounding to the cache's dtype.
@@ -33,6 +39,20 @@ struct KvAppendParams {
   const float* v;             // same
   int64_t row_stride;         // elements between tokens of k and of v
   const int32_t* page_table;  // [ceil((first_position + num_tokens) / kPageSize)]
+  PagedKv kv;
+};
+
+// The same for a decode step: one new row for each sequence, at its last position.
+struct KvAppendRowsParams {
+  int batch;
+  int num_kv_heads;
+  int head_dim;
+  const float* k;              // [batch, num_kv_heads, head_dim], row stride `row_stride`
+  const float* v;              // same
+  int64_t row_stride;          // elements between rows of k and of v
+  const int32_t* page_tables;  // [batch, page_table_stride]
+  int64_t page_table_stride;
+  const int64_t* kv_lens;  // [batch], the new token included; >= 1
   PagedKv kv;
 };
 
@@ -82,6 +102,9 @@ struct HybridDecodeParams {
   float* lse;                  // [batch, num_q_heads], natural log of the softmax sum, after scale;
                                // -inf for an empty set; null: not wanted
   void* workspace;             // hybrid_decode_workspace_bytes(params)
+  // cuda:: only: cuda::hybrid_decode_num_arrivals(params) counters, zero before the first call;
+  // every call leaves them at zero. Not to be shared by calls that may overlap.
+  int32_t* arrivals = nullptr;
 };
 
 // One token set from one row of scores.
@@ -96,6 +119,31 @@ struct SelectTokensParams {
   int64_t token_ids_stride;  // >= max_selected(selection, max kv_len)
   int32_t* num_ids;          // [num_rows]
   void* workspace;           // select_tokens_workspace_bytes(params)
+  // cuda:: only, for one call over all heads of all sequences:
+  const uint8_t* active =
+      nullptr;              // [num_rows]; zero: the row's set is left as it is; null: none is
+  int rows_per_kv_len = 1;  // row r has kv_lens[r / rows_per_kv_len]
+};
+
+// The first `sink` and the last budget - sink positions of a sequence (`streaming`, `duo`), or all
+// of them if the budget holds them.
+struct StreamingSetParams {
+  int num_rows;
+  const int64_t* kv_lens;  // [num_rows]
+  Selection selection;
+  int32_t* token_ids;        // [num_rows, token_ids_stride], ascending
+  int64_t token_ids_stride;  // >= max_selected(selection, max kv_len)
+  int32_t* num_ids;          // [num_rows]
+};
+
+// Adds the scores of all KV heads of a sequence into those of its head 0, head by head
+// (`layer-shared`).
+struct SumScoresParams {
+  int batch;
+  int num_kv_heads;
+  const int64_t* kv_lens;  // [batch]
+  float* scores;           // [batch, num_kv_heads, scores_stride]
+  int64_t scores_stride;   // >= max kv_len
 };
 
 // Page summaries of the `page-bound` policy: per bound page of kBoundPageSize tokens and KV head,
@@ -109,6 +157,9 @@ struct PageSummaryParams {
   PagedKv kv;
   float* k_min;  // [bound pages, num_kv_heads, head_dim]
   float* k_max;  // same
+  // cuda:: only, or null: the length, read instead of `kv_len`; the bound page of the last token is
+  // written, as a decode step wants it.
+  const int64_t* device_kv_len = nullptr;
 };
 
 // Ranks bound pages by the upper bound of the mean query and picks the best (algorithm.md, 2,
@@ -130,6 +181,8 @@ struct PageBoundParams {
   int64_t token_ids_stride;  // >= min(kv_len, page_bound_max_selected(budget, sink, recent))
   int32_t* num_ids;          // [num_kv_heads]
   void* workspace;           // page_bound_workspace_bytes(params)
+  // cuda:: only, or null: the length, read instead of `kv_len`, which then is the most it can be.
+  const int64_t* device_kv_len = nullptr;
 };
 
 }  // namespace lychee::attention

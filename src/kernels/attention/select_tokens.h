@@ -2,6 +2,8 @@
 
 #include "kernels/attention/params.h"
 
+struct CUstream_st;
+
 namespace lychee::attention {
 
 namespace reference {
@@ -15,5 +17,11 @@ namespace cpu {
 [[nodiscard]] int64_t select_tokens_workspace_bytes(const SelectTokensParams& params);
 void select_tokens(const SelectTokensParams& params);
 }  // namespace cpu
+
+namespace cuda {
+[[nodiscard]] int64_t select_tokens_workspace_bytes(const SelectTokensParams& params);
+// One launch, a cluster of eight blocks a row; exact, and the same bits every run.
+void select_tokens(const SelectTokensParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::attention

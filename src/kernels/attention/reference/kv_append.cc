@@ -10,11 +10,27 @@ void kv_append(const KvAppendParams& params) {
       const int64_t to =
           kv_offset(params.kv, params.page_table, params.first_position + token, head);
       const int64_t from = token * params.row_stride + int64_t{head} * params.head_dim;
+      const float k_scale = kv_scale(params.kv.k_scales, head);
+      const float v_scale = kv_scale(params.kv.v_scales, head);
       for (int d = 0; d < params.head_dim; ++d) {
-        store_kv(params.kv.dtype, params.kv.k, to + d, params.k[from + d]);
-        store_kv(params.kv.dtype, params.kv.v, to + d, params.v[from + d]);
+        store_kv(params.kv.dtype, params.kv.k, to + d, params.k[from + d] / k_scale);
+        store_kv(params.kv.dtype, params.kv.v, to + d, params.v[from + d] / v_scale);
       }
     }
+  }
+}
+
+void kv_append_rows(const KvAppendRowsParams& params) {
+  for (int64_t row = 0; row < params.batch; ++row) {
+    kv_append({.num_tokens = 1,
+               .num_kv_heads = params.num_kv_heads,
+               .head_dim = params.head_dim,
+               .first_position = params.kv_lens[row] - 1,
+               .k = params.k + row * params.row_stride,
+               .v = params.v + row * params.row_stride,
+               .row_stride = params.row_stride,
+               .page_table = params.page_tables + row * params.page_table_stride,
+               .kv = params.kv});
   }
 }
 

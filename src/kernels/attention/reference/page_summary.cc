@@ -16,7 +16,8 @@ void page_summary(const PageSummaryParams& params) {
         float max = -min;
         for (int64_t position = page * kBoundPageSize; position < end; ++position) {
           const int64_t offset = kv_offset(params.kv, params.page_table, position, head);
-          const float k = load_kv(params.kv.dtype, params.kv.k, offset + d);
+          const float k = load_kv(params.kv.dtype, params.kv.k, offset + d) *
+                          kv_scale(params.kv.k_scales, head);
           min = std::min(min, k);
           max = std::max(max, k);
         }

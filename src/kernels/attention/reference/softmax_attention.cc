@@ -14,7 +14,7 @@ double dot(const double* q, const KvHead& kv_head, int64_t position, int head_di
   for (int d = 0; d < head_dim; ++d) {
     sum += q[d] * double{load_kv(kv_head.kv.dtype, kv_head.kv.k, offset + d)};
   }
-  return sum;
+  return sum * double{kv_scale(kv_head.kv.k_scales, kv_head.head)};
 }
 
 double softmax_attention(const double* q, const KvHead& kv_head,
@@ -42,8 +42,9 @@ double softmax_attention(const double* q, const KvHead& kv_head,
           weights[i] * double{load_kv(kv_head.kv.dtype, kv_head.kv.v, offset + d)};
     }
   }
+  const double scale_of_v{kv_scale(kv_head.kv.v_scales, kv_head.head)};
   for (int d = 0; d < head_dim; ++d) {
-    out[d] = static_cast<float>(acc[static_cast<size_t>(d)] / sum);
+    out[d] = static_cast<float>(acc[static_cast<size_t>(d)] / sum * scale_of_v);
   }
   return max + std::log(sum);
 }

@@ -1,0 +1,8 @@
+#include "kernels/attention/cuda/hybrid_decode/launch.cuh"
+
+namespace lychee::attention::cuda {
+
+template void launch_hybrid_decode<HybridDecodeTraits<DType::kF16, 128, 2>>(
+    const HybridDecodeParams&, const DecodeWorkspace&, int, cudaStream_t);
+
+}  // namespace lychee::attention::cuda

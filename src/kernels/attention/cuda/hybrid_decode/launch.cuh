@@ -1,0 +1,21 @@
+#pragma once
+
+#include "kernels/attention/cuda/hybrid_decode/kernel.cuh"
+#include "kernels/attention/cuda/hybrid_decode/launch.h"
+#include "tensor/cuda/check.h"
+
+namespace lychee::attention::cuda {
+
+template <typename Traits>
+void launch_hybrid_decode(const HybridDecodeParams& params, const DecodeWorkspace& workspace,
+                          int num_blocks, cudaStream_t stream) {
+  constexpr size_t kSharedBytes = sizeof(typename Traits::SharedStorage);
+  auto* kernel = &hybrid_decode_kernel<Traits>;
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(kSharedBytes)));
+  kernel<<<static_cast<unsigned>(num_blocks), Traits::kNumThreads, kSharedBytes, stream>>>(
+      params, workspace);
+  cuda_check(cudaGetLastError());
+}
+
+}  // namespace lychee::attention::cuda

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/attention/params.h"
+#include "kernels/cuda/lanes.cuh"
+
+namespace lychee::attention::cuda {
+
+// How one launch divides its rows. A row's work is the concatenation of its heads' ranges in units
+// of 16 tokens; it is cut into `parts` equal ones, whatever the rows beside it, so that a row's
+// rounding does not depend on its batch. Part i goes to block (first + i) % gridDim.x.
+constexpr int kUnitTokens = 16;
+constexpr int kMinUnitsPerPart = 8;  // 64 KB of bf16 at head_dim 128: below, merging costs more
+
+// What one part holds of one head.
+struct Range {
+  int row;
+  int kv_head;
+  int set;        // row of token_ids, or kDense
+  int len;        // tokens of the head
+  int begin;      // first unit
+  int end;        // one past the last unit
+  int part;       // of the row, the one that this range belongs to
+  int num_parts;  // that share this head
+  int first_part;
+};
+
+// This block's ranges, in order. Every warp walks them by itself; lane h looks after KV head h.
+class RangeIterator {
+ public:
+  __device__ RangeIterator(const HybridDecodeParams& params, int max_parts)
+      : params_(params), max_parts_(max_parts), lane_(static_cast<int>(threadIdx.x % 32)) {}
+
+  // False at the end.
+  __device__ bool next(Range& range) {
+    while (unit_ >= end_unit_) {
+      if (++row_ >= params_.batch) {
+        return false;
+      }
+      enter_row();
+    }
+    const int head = __ffs(static_cast<int>(__ballot_sync(kAllLanes, units_end_ > unit_))) - 1;
+    const int head_end = __shfl_sync(kAllLanes, units_end_, head);
+    const int head_begin = head == 0 ? 0 : __shfl_sync(kAllLanes, units_end_, head - 1);
+    range.row = row_;
+    range.kv_head = head;
+    range.set = __shfl_sync(kAllLanes, set_, head);
+    range.len = __shfl_sync(kAllLanes, len_, head);
+    range.begin = unit_ - head_begin;
+    range.end = min(end_unit_, head_end) - head_begin;
+    range.part = part_;
+    range.first_part = part_of(head_begin);
+    range.num_parts = part_of(head_end - 1) - range.first_part + 1;
+    unit_ = min(end_unit_, head_end);
+    return true;
+  }
+
+ private:
+  __device__ void enter_row() {
+    set_ = HybridDecodeParams::kDense;
+    len_ = 0;
+    int units = 0;
+    if (lane_ < params_.num_kv_heads) {
+      set_ = params_.set_of_head[int64_t{row_} * params_.num_kv_heads + lane_];
+      len_ = set_ == HybridDecodeParams::kDense ? static_cast<int>(params_.kv_lens[row_])
+                                                : params_.num_ids[set_];
+      units = max(1, (len_ + kUnitTokens - 1) / kUnitTokens);  // an empty head writes its zeros
+    }
+    units_end_ = sum_to_lane(units);
+    total_ = __shfl_sync(kAllLanes, units_end_, 31);
+    parts_ = min(max_parts_, max(1, total_ / kMinUnitsPerPart));
+    const int grid = static_cast<int>(gridDim.x);
+    // Rows of fewer parts than blocks start at blocks spread evenly.
+    const int first = static_cast<int>(int64_t{row_} * grid / params_.batch);
+    part_ = (static_cast<int>(blockIdx.x) - first + grid) % grid;
+    unit_ = 0;
+    end_unit_ = 0;
+    if (part_ < parts_) {
+      unit_ = static_cast<int>(int64_t{total_} * part_ / parts_);
+      end_unit_ = static_cast<int>(int64_t{total_} * (part_ + 1) / parts_);
+    }
+  }
+
+  [[nodiscard]] __device__ int part_of(int unit) const {
+    return static_cast<int>(((int64_t{unit} + 1) * parts_ - 1) / total_);
+  }
+
+  const HybridDecodeParams& params_;
+  int max_parts_;
+  int lane_;
+  int row_ = -1;
+  int set_ = 0, len_ = 0, units_end_ = 0;  // of this lane's head
+  int total_ = 0, parts_ = 0, part_ = 0;
+  int unit_ = 0, end_unit_ = 0;
+};
+
+}  // namespace lychee::attention::cuda
