@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "kernels/activation/silu_mul.h"
+#include "support/backends.h"
 #include "support/compare.h"
 #include "support/random.h"
-#include "support/simd_targets.h"
 
 namespace lychee::activation {
 namespace {
@@ -34,11 +34,26 @@ std::vector<float> plain(const std::vector<float>& gate, const std::vector<float
   return y;
 }
 
+void run_on(int64_t backend, SiluMulParams p) {
+  if (backend != test::kCuda) {
+    cpu::silu_mul(p);
+    return;
+  }
+  test::DeviceCall call;
+  const auto count = [&](int64_t stride) { return (p.num_rows - 1) * stride + p.dim; };
+  const bool in_place = p.y == p.gate;
+  p.y = call.inout(p.y, count(p.y_stride));
+  p.gate = in_place ? p.y : call.in(p.gate, count(p.gate_stride));
+  p.up = call.in(p.up, count(p.up_stride));
+  cuda::silu_mul(p, call.stream());
+  call.finish();
+}
+
 class SiluMulTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
 
 TEST_P(SiluMulTest, MatchesReference) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   test::Random random;
   const int64_t stride = c.dim + c.padding;
   const std::vector<float> gate = random.normals(c.num_rows * stride, c.scale);
@@ -47,7 +62,7 @@ TEST_P(SiluMulTest, MatchesReference) {
   std::vector<float> expected = actual;
   SiluMulParams params = {c.num_rows, c.dim,  gate.data(),   up.data(),
                           stride,     stride, actual.data(), stride};
-  cpu::silu_mul(params);
+  run_on(backend, params);
   params.y = expected.data();
   reference::silu_mul(params);
   const std::vector<float> in_f32 = plain(gate, up);
@@ -63,25 +78,25 @@ TEST_P(SiluMulTest, MatchesReference) {
 }
 
 TEST_P(SiluMulTest, MayOverwriteItsInput) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   test::Random random;
   std::vector<float> gate = random.normals(c.num_rows * c.dim, c.scale);
   std::vector<float> up = random.normals(c.num_rows * c.dim);
   std::vector<float> apart(gate.size());
   SiluMulParams params = {c.num_rows, c.dim, gate.data(),  up.data(),
                           c.dim,      c.dim, apart.data(), c.dim};
-  cpu::silu_mul(params);
+  run_on(backend, params);
   params.y = gate.data();
-  cpu::silu_mul(params);
+  run_on(backend, params);
   EXPECT_EQ(gate, apart);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTarget, SiluMulTest,
-                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+INSTANTIATE_TEST_SUITE_P(EveryBackend, SiluMulTest,
+                         testing::Combine(testing::ValuesIn(test::backends()),
                                           testing::ValuesIn(kCases)),
                          [](const auto& info) {
-                           return test::simd_target_name(std::get<0>(info.param)) + "_" +
+                           return test::backend_name(std::get<0>(info.param)) + "_" +
                                   std::get<1>(info.param).name;
                          });
 
@@ -101,22 +116,22 @@ TEST(SiluMul, KnownValuesAndExtremes) {
                               {-kInf, 1, 0},
                               {-87.5F, 1, 0},
                               {88.5F, 1, 88.5F}};
-  for (const int64_t target : test::simd_targets()) {
-    const test::SimdTargetScope scope(target);
+  for (const int64_t backend : test::backends()) {
+    const test::BackendScope scope(backend);
     for (const int64_t count : {1, 64}) {
       const auto run = [&](float gate, float up) {
         const std::vector<float> gates(static_cast<size_t>(count), gate);
         const std::vector<float> ups(static_cast<size_t>(count), up);
         std::vector<float> y(static_cast<size_t>(count), 1e9F);
-        cpu::silu_mul({1, count, gates.data(), ups.data(), count, count, y.data(), count});
+        run_on(backend, {1, count, gates.data(), ups.data(), count, count, y.data(), count});
         return y.back();
       };
       for (const Known& k : kKnown) {
         const float y = run(k.gate, k.up);
         EXPECT_TRUE(test::absolute_error(double{y}, double{k.y}) <= std::fabs(k.y) * 1e-6 + 1e-30)
-            << k.gate << ": " << y << " on " << test::simd_target_name(target);
+            << k.gate << ": " << y << " on " << test::backend_name(backend);
       }
-      EXPECT_TRUE(std::isnan(run(std::nanf(""), 1))) << test::simd_target_name(target);
+      EXPECT_TRUE(std::isnan(run(std::nanf(""), 1))) << test::backend_name(backend);
     }
   }
 }

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "kernels/norm/rms_norm.h"
+#include "support/backends.h"
 #include "support/compare.h"
 #include "support/random.h"
-#include "support/simd_targets.h"
 
 namespace lychee::norm {
 namespace {
@@ -24,6 +24,8 @@ constexpr Case kCases[] = {
     {"fewer_than_a_vector", 3, 7, 2, 1, 1},
     {"odd", 5, 61, 0, 3, 1},
     {"smollm", 1, 576, 0, 0, 1},
+    {"head", 11, 128, 0, 4, 1},
+    {"longest_of_a_warp", 9, 256, 0, 0, 1},
     {"many_rows", 200, 576, 64, 0, 1},
     {"tiny_values", 3, 129, 0, 0, 1e-18F},
     {"large_values", 3, 129, 0, 0, 1e15F},
@@ -67,14 +69,29 @@ std::vector<float> plain(const RmsNormParams& p) {
   return result;
 }
 
+void run(int64_t backend, RmsNormParams p) {
+  if (backend != test::kCuda) {
+    cpu::rms_norm(p);
+    return;
+  }
+  test::DeviceCall call;
+  const int64_t y_count = (p.num_rows - 1) * p.y_stride + p.dim;
+  const bool in_place = p.x == p.y;
+  p.y = call.inout(p.y, y_count);
+  p.x = in_place ? p.y : call.in(p.x, (p.num_rows - 1) * p.x_stride + p.dim);
+  p.weight = call.in(p.weight, p.dim);
+  cuda::rms_norm(p, call.stream());
+  call.finish();
+}
+
 class RmsNormTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
 
 TEST_P(RmsNormTest, MatchesReference) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   Inputs actual(c);
   Inputs expected(c);
-  cpu::rms_norm(actual.params);
+  run(backend, actual.params);
   reference::rms_norm(expected.params);
   EXPECT_TRUE(test::as_good_as_plain(actual.rows(), plain(expected.params), expected.rows(), 1e-6));
   for (int64_t r = 0; r < c.num_rows; ++r) {
@@ -85,10 +102,10 @@ TEST_P(RmsNormTest, MatchesReference) {
 }
 
 TEST_P(RmsNormTest, WorksInPlaceAndRowByRow) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   Inputs apart(c);
-  cpu::rms_norm(apart.params);
+  run(backend, apart.params);
   Inputs in_place(c);
   in_place.params.y = in_place.x.data();
   in_place.params.y_stride = in_place.params.x_stride;
@@ -97,17 +114,17 @@ TEST_P(RmsNormTest, WorksInPlaceAndRowByRow) {
     row.num_rows = 1;
     row.x += r * row.x_stride;
     row.y += r * row.y_stride;
-    cpu::rms_norm(row);
+    run(backend, row);
   }
   in_place.y = in_place.x;
   EXPECT_EQ(in_place.rows(), apart.rows());
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTarget, RmsNormTest,
-                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+INSTANTIATE_TEST_SUITE_P(EveryBackend, RmsNormTest,
+                         testing::Combine(testing::ValuesIn(test::backends()),
                                           testing::ValuesIn(kCases)),
                          [](const auto& info) {
-                           return test::simd_target_name(std::get<0>(info.param)) + "_" +
+                           return test::backend_name(std::get<0>(info.param)) + "_" +
                                   std::get<1>(info.param).name;
                          });
 

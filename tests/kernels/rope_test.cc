@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "lychee/error.h"
+#include "support/backends.h"
 #include "support/compare.h"
 #include "support/random.h"
-#include "support/simd_targets.h"
 
 namespace lychee::rope {
 namespace {
@@ -72,39 +72,61 @@ std::vector<float> plain(const Inputs& inputs) {
   return x;
 }
 
+// The CUDA backend has the form with a table alone.
+void run(int64_t backend, RopeParams& p, bool by_table) {
+  if (backend != test::kCuda && !by_table) {
+    cpu::rope(p);
+    return;
+  }
+  std::vector<float> table(static_cast<size_t>(p.num_rows * p.head_dim), std::nanf(""));
+  RopeTableParams make = {p.num_rows, p.head_dim,         p.positions,
+                          p.inv_freq, p.attention_factor, table.data()};
+  RopeApplyParams apply = {p.num_rows, p.num_heads, p.head_dim, p.x, p.row_stride, table.data()};
+  if (backend != test::kCuda) {
+    cpu::make_rope_table(make);
+    cpu::apply_rope_table(apply);
+    return;
+  }
+  test::DeviceCall call;
+  make.positions = call.in(p.positions, p.num_rows);
+  make.inv_freq = call.in(p.inv_freq, p.head_dim / 2);
+  make.table = call.inout(table.data(), static_cast<int64_t>(table.size()));
+  apply.table = make.table;
+  apply.x = call.inout(p.x, (p.num_rows - 1) * p.row_stride + int64_t{p.num_heads} * p.head_dim);
+  cuda::make_rope_table(make, call.stream());
+  cuda::apply_rope_table(apply, call.stream());
+  call.finish();
+}
+
 class RopeTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
 
 TEST_P(RopeTest, MatchesReference) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   Inputs actual(c);
   Inputs expected(c);
   const std::vector<float> in_f32 = plain(expected);
-  cpu::rope(actual.params);
+  run(backend, actual.params, false);
   reference::rope(expected.params);
   // Padding between rows is compared too: it must stay as it was.
   EXPECT_TRUE(test::as_good_as_plain(actual.x, in_f32, expected.x, 1e-6));
 }
 
 TEST_P(RopeTest, TableGivesTheSameBits) {
-  const auto& [target, c] = GetParam();
-  const test::SimdTargetScope scope(target);
+  const auto& [backend, c] = GetParam();
+  const test::BackendScope scope(backend);
   Inputs direct(c);
   Inputs by_table(c);
-  cpu::rope(direct.params);
-  std::vector<float> table(static_cast<size_t>(c.num_rows * c.head_dim), std::nanf(""));
-  const RopeParams& p = by_table.params;
-  cpu::make_rope_table(
-      {p.num_rows, p.head_dim, p.positions, p.inv_freq, p.attention_factor, table.data()});
-  cpu::apply_rope_table({p.num_rows, p.num_heads, p.head_dim, p.x, p.row_stride, table.data()});
+  run(backend, direct.params, false);
+  run(backend, by_table.params, true);
   EXPECT_EQ(by_table.x, direct.x);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTarget, RopeTest,
-                         testing::Combine(testing::ValuesIn(test::simd_targets()),
+INSTANTIATE_TEST_SUITE_P(EveryBackend, RopeTest,
+                         testing::Combine(testing::ValuesIn(test::backends()),
                                           testing::ValuesIn(kCases)),
                          [](const auto& info) {
-                           return test::simd_target_name(std::get<0>(info.param)) + "_" +
+                           return test::backend_name(std::get<0>(info.param)) + "_" +
                                   std::get<1>(info.param).name;
                          });
 

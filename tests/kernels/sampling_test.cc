@@ -4,10 +4,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "kernels/sampling/sample.h"
 #include "lychee/error.h"
+#include "support/backends.h"
 #include "support/random.h"
 
 namespace lychee::sampling {
@@ -137,6 +139,65 @@ TEST(Sample, TopPOfALargeVocabularyMatchesAFullSort) {
     const SampleParams params = {.temperature = 1, .top_p = top_p};
     EXPECT_EQ(cpu::sample(logits, params, {}, 0), lowest);
     EXPECT_EQ(cpu::sample(logits, params, {}, std::nextafter(1.0, 0.0)), highest);
+  }
+}
+
+std::vector<int32_t> greedy(int64_t backend, const std::vector<float>& logits, int64_t num_rows,
+                            int64_t vocab_size) {
+  std::vector<int32_t> ids(static_cast<size_t>(num_rows), INT32_MAX);
+  const auto stride = static_cast<int64_t>(logits.size()) / num_rows;
+  if (backend != test::kCuda) {
+    for (int64_t r = 0; r < num_rows; ++r) {
+      const auto row = std::span(logits).subspan(static_cast<size_t>(r * stride),
+                                                 static_cast<size_t>(vocab_size));
+      ids[static_cast<size_t>(r)] = cpu::sample(row, {}, {}, 0.5);
+    }
+    return ids;
+  }
+  test::DeviceCall call;
+  const std::vector<std::byte> zeros(static_cast<size_t>(cuda::argmax_workspace_bytes(num_rows)));
+  std::vector<std::byte> workspace = zeros;
+  const cuda::ArgmaxParams params = {
+      num_rows,
+      vocab_size,
+      call.in(logits.data(), static_cast<int64_t>(logits.size())),
+      stride,
+      call.inout(ids.data(), num_rows),
+      call.inout(workspace.data(), static_cast<int64_t>(workspace.size()))};
+  cuda::argmax(params, call.stream());
+  call.finish();
+  EXPECT_EQ(workspace, zeros);  // ready for the next call
+  return ids;
+}
+
+TEST(Greedy, TakesTheLowestOfTheLargestOnEveryBackend) {
+  for (const int64_t backend : test::backends()) {
+    const test::BackendScope scope(backend);
+    SCOPED_TRACE(test::backend_name(backend));
+    for (const int64_t vocab_size : {1, 61, 49152, 151936}) {
+      // Rows: random; all equal; the largest at both ends; only negative; -inf but for one; +inf.
+      const int64_t stride = vocab_size + 3;
+      std::vector<float> logits = test::Random().normals(6 * stride);
+      const auto row = [&](int64_t r) { return logits.begin() + r * stride; };
+      std::fill_n(row(1), vocab_size, -0.0F);
+      *(row(1) + vocab_size / 2) = 0.0F;  // equals the others
+      *row(2) = *(row(2) + vocab_size - 1) = 99;
+      std::for_each(row(3), row(4), [](float& logit) { logit = -std::fabs(logit); });
+      std::fill_n(row(4), vocab_size, -kInf);
+      *(row(4) + vocab_size - 1) = -1e30F;
+      *(row(5) + vocab_size / 3) = kInf;
+      for (int64_t r = 0; r < 6; ++r) {
+        std::fill_n(row(r) + vocab_size, 3, 1e9F);  // padding, beyond every logit
+      }
+      std::vector<int32_t> expected;
+      for (int64_t r = 0; r < 6; ++r) {
+        expected.push_back(
+            static_cast<int32_t>(std::max_element(row(r), row(r) + vocab_size) - row(r)));
+      }
+      EXPECT_EQ(greedy(backend, logits, 6, vocab_size), expected);
+      EXPECT_EQ(expected[2], 0);
+      EXPECT_EQ(expected[4], vocab_size - 1);
+    }
   }
 }
 

@@ -16,9 +16,9 @@ namespace lychee::linear::cuda {
 namespace {
 
 constexpr int64_t kAlignment = 256;
-// What a block reads of the activations before it can start: beyond, it takes fewer of the sum's
-// lanes of more tiles.
-constexpr int64_t kMaxInputBytes = int64_t{64} << 10;
+// What a block reads of the activations before it can multiply, a copy of half that size included
+// in its shared memory: beyond, it takes fewer of the sum's lanes of more tiles.
+constexpr int64_t kMaxInputBytes = int64_t{128} << 10;
 constexpr int64_t kPanelBytes = int64_t{64} << 20;
 
 int64_t floats(int64_t count) {
@@ -33,8 +33,20 @@ int num_sms() {
   return count;
 }
 
+int64_t staged_row_bytes(int64_t in_features) {
+  return round_up<int64_t>(in_features, kInputsPerRound) * int64_t{sizeof(float)};
+}
+
+// At most so many rows fit into the shared memory of kMaxSlices blocks.
+int64_t rows_of_launch(int64_t in_features) {
+  const int64_t most = kMaxSlices * kMaxInputBytes / staged_row_bytes(in_features);
+  require(most > 0, ErrorCode::kUnsupported, "linear: rows of ", in_features,
+          " inputs are too long for the GPU");
+  return std::min(most, kMaxDeviceDecodeRows);
+}
+
 int num_slices(int64_t num_rows, int64_t in_features) {
-  const int64_t bytes = num_rows * in_features * int64_t{sizeof(float)};
+  const int64_t bytes = num_rows * staged_row_bytes(in_features);
   int slices = 1;
   while (slices < kMaxSlices && bytes > slices * kMaxInputBytes) {
     slices *= 2;
@@ -141,8 +153,9 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
 }
 
 void decode(const DeviceLinearParams& p, size_t begin, size_t end, cudaStream_t stream) {
-  for (int64_t row = 0; row < p.num_rows; row += kMaxDeviceDecodeRows) {
-    decode_rows(p, begin, end, row, std::min(kMaxDeviceDecodeRows, p.num_rows - row), stream);
+  const int64_t most = rows_of_launch(p.in_features);
+  for (int64_t row = 0; row < p.num_rows; row += most) {
+    decode_rows(p, begin, end, row, std::min(most, p.num_rows - row), stream);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/matrix.cuh"
@@ -52,27 +53,35 @@ struct DecodeShare {
   }
 };
 
-// Shared memory: activations bf16 [runs, num_rows, 32], their sums f32 [runs, columns] for formats
-// that have an offset, partial results f32 [2, warps, columns, 128].
+// Shared memory: activations bf16 [runs, num_rows, 32]; their sums f32 [runs, columns] for formats
+// that have an offset; activations f32 [runs, num_rows, 32], on their way to becoming bf16, and in
+// the same place afterwards partial results f32 [2, warps, columns, 128].
 template <typename Traits>
-__host__ __device__ inline int64_t decode_shared_bytes(int runs, int num_rows) {
-  const int64_t sums = Traits::Format::kHasMin ? int64_t{runs} * 8 * Traits::kColumnTiles * 4 : 0;
-  return int64_t{runs} * num_rows * 64 + sums + Traits::kSumBytes;
+__host__ __device__ inline int decode_inputs_bytes(int runs, int num_rows) {
+  return runs * num_rows * 64;
+}
+template <typename Traits>
+__host__ __device__ inline int decode_sums_bytes(int runs) {
+  return Traits::Format::kHasMin ? runs * 8 * Traits::kColumnTiles * 4 : 0;
+}
+template <typename Traits>
+__host__ __device__ inline int decode_shared_bytes(int runs, int num_rows) {
+  const int inputs = decode_inputs_bytes<Traits>(runs, num_rows);
+  const int scratch = 2 * inputs > Traits::kSumBytes ? 2 * inputs : Traits::kSumBytes;
+  return inputs + decode_sums_bytes<Traits>(runs) + scratch;
 }
 
-// Eight inputs from `first` on, zero beyond the row's end.
-__device__ inline void load_inputs(const float* row, int first, int in_features, bool aligned,
-                                   float (&values)[8]) {
-  if (aligned && first + 8 <= in_features) {
-    const float4 low = *reinterpret_cast<const float4*>(row + first);
-    const float4 high = *reinterpret_cast<const float4*>(row + first + 4);
-    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
-    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+// Starts copying eight inputs from `first` on to `raw`, zero beyond the row's end.
+__device__ inline void fetch_inputs(const float* row, int first, int in_features, bool aligned,
+                                    float* raw) {
+  if (aligned) {
+    copy_async_16(shared_address(raw), row + first, first + 4 <= in_features);
+    copy_async_16(shared_address(raw + 4), row + first + 4, first + 8 <= in_features);
     return;
   }
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    values[i] = first + i < in_features ? row[first + i] : 0.0F;
+    raw[i] = first + i < in_features ? row[first + i] : 0.0F;
   }
 }
 
@@ -80,16 +89,23 @@ __device__ inline void load_inputs(const float* row, int first, int in_features,
 // them, and sums every run of them.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             std::byte* inputs, float* sums) {
-  const bool aligned = p.x_stride % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
+                             std::byte* inputs, float* sums, float* raw) {
+  const bool aligned =
+      p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
   const int pieces = share.runs * p.num_rows * 4;
+  // All copies are under way before the first is waited for; a thread waits for its own alone.
+  for (int i = threadIdx.x; i < pieces; i += kDecodeThreads) {
+    fetch_inputs(p.x + i / 4 % p.num_rows * p.x_stride,
+                 share.first_input(i / 4 / p.num_rows) + 8 * (i % 4), p.in_features, aligned,
+                 raw + 8 * i);
+  }
+  commit_copies();
+  wait_for_copies<0>();
   for (int i = threadIdx.x; i < pieces; i += kDecodeThreads) {
     const int piece = i % 4;
     const int row = i / 4 % p.num_rows;
     const int run = i / 4 / p.num_rows;
-    float values[8];
-    load_inputs(p.x + row * p.x_stride, share.first_input(run) + 8 * piece, p.in_features, aligned,
-                values);
+    const float* values = raw + 8 * i;
     uint2 low = {pack_pair<__nv_bfloat16>(values[0], values[1]),
                  pack_pair<__nv_bfloat16>(values[2], values[3])};
     uint2 high = {pack_pair<__nv_bfloat16>(values[4], values[5]),
@@ -252,9 +268,10 @@ __device__ void add_min(float (&acc)[kColumns][4], float low, float high, const 
   }
 }
 
-// acc += the products of one tile of the format.
+// acc += the products of one tile of the format. Two sums at a time, since an instruction waits for
+// the one before it that adds to the same.
 template <typename Traits>
-__device__ void multiply_tile(float (&acc)[Traits::kColumnTiles][4],
+__device__ void multiply_tile(float (&acc)[2][Traits::kColumnTiles][4],
                               const typename Traits::Format::Tile& low,
                               const typename Traits::Format::Tile& high, const std::byte* inputs,
                               const float* sums, int num_rows, int lane) {
@@ -263,122 +280,124 @@ __device__ void multiply_tile(float (&acc)[Traits::kColumnTiles][4],
 #pragma unroll
     for (int run = 0; run < Traits::kRunsPerTile; ++run) {
       const RunOperands<Traits> operands(low, high, run, inputs, num_rows, lane);
-      operands.template multiply<0>(acc);
-      operands.template multiply<1>(acc);
+      operands.template multiply<0>(acc[0]);
+      operands.template multiply<1>(acc[1]);
     }
   } else {
     const TileScales<Format> scales(low, high);
-    float c[Traits::kColumnTiles][4] = {};
+    float c[2][Traits::kColumnTiles][4] = {};
 #pragma unroll
     for (int run = 0; run < Traits::kRunsPerTile; ++run) {
       const RunOperands<Traits> operands(low, high, run, inputs, num_rows, lane);
-      operands.template multiply<0>(c);
-      if constexpr (Format::kGroup == 16) {
-        add_group(acc, c, scales.low[2 * run], scales.high[2 * run]);
-      }
-      operands.template multiply<1>(c);
-      if ((run + 1) * 32 % Format::kGroup == 0) {
-        const int group = (run + 1) * 32 / Format::kGroup - 1;
-        add_group(acc, c, scales.low[group], scales.high[group]);
+      operands.template multiply<0>(c[0]);
+      operands.template multiply<1>(c[1]);
+      if ((run + 1) * 32 % Format::kGroup == 0 || Format::kGroup == 16) {
+        const int last = (run + 1) * 32 / Format::kGroup - 1;
+        const int first = Format::kGroup == 16 ? last - 1 : last;
+        add_group(acc[0], c[0], scales.low[first], scales.high[first]);
+        add_group(acc[1], c[1], scales.low[last], scales.high[last]);
       }
       if constexpr (Format::kHasMin) {
-        add_min(acc, scales.min_low[run], scales.min_high[run],
+        add_min(acc[run % 2], scales.min_low[run], scales.min_high[run],
                 sums + run * 8 * Traits::kColumnTiles, lane);
       }
     }
   }
 }
 
-// Neighbours first: the same sum for any power of two of leading values that stand for the whole.
-template <int kCount>
-__device__ inline float tree_sum(float (&values)[kCount]) {
+// The results of the matrix instruction that one lane holds: output rows lane / 4 of both bands
+// (x, y and z, w), activation rows 2 (lane % 4) and the next of a column tile. A tile has
+// kTileResults / 4 of them, column tile by column tile.
+__device__ inline float4 tree_sum(float4 (&values)[kDecodeWarps]) {
 #pragma unroll
-  for (int width = 1; width < kCount; width *= 2) {
+  for (int width = 1; width < kDecodeWarps; width *= 2) {
 #pragma unroll
-    for (int i = 0; i < kCount; i += 2 * width) {
-      values[i] += values[i + width];
+    for (int i = 0; i < kDecodeWarps; i += 2 * width) {
+      values[i].x += values[i + width].x;
+      values[i].y += values[i + width].y;
+      values[i].z += values[i + width].z;
+      values[i].w += values[i + width].w;
     }
   }
   return values[0];
 }
 
-// Writes result `position` of a tile to where it belongs.
-__device__ inline void store_result(const DecodeLaunch& p, int tile, int position, float value,
-                                    float up) {
-  const int element = position % kFragment;
-  const int lane = element / 4;
-  const int row = position / kFragment * 8 + lane % 4 * 2 + element % 2;
-  const int side = element % 4 / 2;
-  if (row >= p.num_rows || (p.swiglu && side == 1)) {
-    return;
+__device__ inline void store_output(const DecodeLaunch& p, const DecodeTarget& target, int row,
+                                    int output, float value) {
+  if (row < p.num_rows && output < target.out_features) {
+    float* y = target.y + row * target.y_stride + output;
+    value += target.bias != nullptr ? target.bias[output] : 0.0F;
+    *y = p.accumulate ? *y + value : value;
   }
+}
+
+__device__ inline float silu_times(float gate, float up) {
+  return gate / (1.0F + __expf(-gate)) * up;
+}
+
+// Writes the results of `fragment` of a tile to where they belong.
+__device__ inline void store_results(const DecodeLaunch& p, int tile, int fragment,
+                                     const float4& sum) {
+  const int lane = fragment % kWarpSize;
+  const int row = fragment / kWarpSize * 8 + lane % 4 * 2;
   const DecodeTarget& target = target_of(p, tile);
-  const int band = p.swiglu ? tile : 2 * (tile - target.first_tile) + side;
-  const int output = band * 8 + lane / 4;
-  if (output >= target.out_features) {
-    return;
-  }
-  float* y = target.y + row * target.y_stride + output;
   if (p.swiglu) {
-    *y = value / (1.0F + __expf(-value)) * up;
+    const int output = tile * 8 + lane / 4;
+    store_output(p, target, row, output, silu_times(sum.x, sum.z));
+    store_output(p, target, row + 1, output, silu_times(sum.y, sum.w));
     return;
   }
-  value += target.bias != nullptr ? target.bias[output] : 0.0F;
-  *y = p.accumulate ? *y + value : value;
+  const int output = (tile - target.first_tile) * 16 + lane / 4;
+  store_output(p, target, row, output, sum.x);
+  store_output(p, target, row + 1, output, sum.y);
+  store_output(p, target, row, output + 8, sum.z);
+  store_output(p, target, row + 1, output + 8, sum.w);
 }
 
-// The sum over this block's lanes of `position` of the tile's results.
+// Where a slice leaves its part of a tile's results for the last block of the column.
 template <typename Traits>
-__device__ float sum_lanes(const float* results, int lanes, int tile_of_block, int position) {
-  float values[kDecodeWarps];
-#pragma unroll
-  for (int i = 0; i < kDecodeWarps; ++i) {
-    values[i] =
-        i < lanes ? results[(tile_of_block * lanes + i) * Traits::kTileResults + position] : 0.0F;
-  }
-  return tree_sum(values);
+__device__ float4* partial_of(const DecodeLaunch& p, int slice, int tile, int fragment) {
+  return reinterpret_cast<float4*>(p.partials +
+                                   (int64_t{slice} * p.num_tiles + tile) * Traits::kTileResults) +
+         fragment;
 }
 
-// Adds up the warps' results of `num_slices` tiles and stores or hands them on.
+// Adds up the warps' results of `num_slices` tiles, neighbours first, and stores or hands them on.
+// The sums of a slice are those that the whole sum goes through, so that the number of slices does
+// not change it.
 template <typename Traits>
 __device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results,
                              int first_tile) {
-  for (int i = threadIdx.x; i < p.num_slices * Traits::kTileResults; i += kDecodeThreads) {
-    const int tile_of_block = i / Traits::kTileResults;
-    const int position = i % Traits::kTileResults;
+  constexpr int kFragments = Traits::kTileResults / 4;
+  for (int i = threadIdx.x; i < p.num_slices * kFragments; i += kDecodeThreads) {
+    const int tile_of_block = i / kFragments;
+    const int fragment = i % kFragments;
     const int tile = first_tile + tile_of_block;
     if (tile >= p.num_tiles) {
       return;
     }
-    const float sum = sum_lanes<Traits>(results, lanes, tile_of_block, position);
-    if (p.num_slices > 1) {
-      p.partials[(int64_t{blockIdx.y} * p.num_tiles + tile) * Traits::kTileResults + position] =
-          sum;
-      continue;
-    }
-    const float up = p.swiglu && position % 4 < 2
-                         ? sum_lanes<Traits>(results, lanes, tile_of_block, position + 2)
-                         : 0.0F;
-    store_result(p, tile, position, sum, up);
-  }
-}
-
-template <typename Traits>
-__device__ float sum_slices(const DecodeLaunch& p, int tile, int position) {
-  float values[kMaxSlices];
+    float4 values[kDecodeWarps];
 #pragma unroll
-  for (int i = 0; i < kMaxSlices; ++i) {
-    values[i] = i < p.num_slices
-                    ? __ldcg(p.partials + (int64_t{i} * p.num_tiles + tile) * Traits::kTileResults +
-                             position)
-                    : 0.0F;
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      values[w] = float4{0, 0, 0, 0};
+      if (w < lanes) {
+        values[w] = reinterpret_cast<const float4*>(results + (tile_of_block * lanes + w) *
+                                                                  Traits::kTileResults)[fragment];
+      }
+    }
+    const float4 sum = tree_sum(values);
+    if (p.num_slices > 1) {
+      *partial_of<Traits>(p, static_cast<int>(blockIdx.y), tile, fragment) = sum;
+    } else {
+      store_results(p, tile, fragment, sum);
+    }
   }
-  return tree_sum(values);
 }
 
 // The last block of a column to arrive adds up the slices of all of its tiles.
 template <typename Traits>
 __device__ void merge_slices(const DecodeLaunch& p) {
+  constexpr int kFragments = Traits::kTileResults / 4;
   __shared__ bool last;
   __threadfence();
   __syncthreads();
@@ -393,18 +412,24 @@ __device__ void merge_slices(const DecodeLaunch& p) {
     return;
   }
   __threadfence();
-  const int per_group = p.num_slices * Traits::kTileResults;
-  for (int first = blockIdx.x * p.num_slices; first < p.num_tiles;
-       first += p.num_columns * p.num_slices) {
-    for (int i = threadIdx.x; i < per_group; i += kDecodeThreads) {
-      const int tile = first + i / Traits::kTileResults;
-      const int position = i % Traits::kTileResults;
-      if (tile < p.num_tiles) {
-        const float up =
-            p.swiglu && position % 4 < 2 ? sum_slices<Traits>(p, tile, position + 2) : 0.0F;
-        store_result(p, tile, position, sum_slices<Traits>(p, tile, position), up);
-      }
+  const int per_group = p.num_slices * kFragments;
+  const int num_groups = (p.num_tiles + p.num_slices - 1) / p.num_slices;
+  const int mine = (num_groups - static_cast<int>(blockIdx.x) + p.num_columns - 1) / p.num_columns;
+#pragma unroll 2
+  for (int i = threadIdx.x; i < mine * per_group; i += kDecodeThreads) {
+    const int group = static_cast<int>(blockIdx.x) + i / per_group * p.num_columns;
+    const int tile = group * p.num_slices + i % per_group / kFragments;
+    if (tile >= p.num_tiles) {
+      continue;
     }
+    float4 values[kDecodeWarps];
+#pragma unroll
+    for (int slice = 0; slice < kDecodeWarps; ++slice) {
+      values[slice] = slice < kMaxSlices && slice < p.num_slices
+                          ? __ldcg(partial_of<Traits>(p, slice, tile, i % kFragments))
+                          : float4{0, 0, 0, 0};
+    }
+    store_results(p, tile, i % kFragments, tree_sum(values));
   }
 }
 
@@ -419,10 +444,10 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
   const DecodeShare<Traits> share(p);
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
-  auto* results = reinterpret_cast<float*>(shared);
-  auto* sums = reinterpret_cast<float*>(shared + Traits::kSumBytes);
-  std::byte* inputs = shared + Traits::kSumBytes +
-                      (Format::kHasMin ? share.runs * 8 * Traits::kColumnTiles * 4 : 0);
+  std::byte* inputs = shared;
+  auto* sums =
+      reinterpret_cast<float*>(inputs + decode_inputs_bytes<Traits>(share.runs, p.num_rows));
+  auto* results = sums + decode_sums_bytes<Traits>(share.runs) / 4;
   const int lane_of_sum = warp % share.lanes;
   const int tile_of_block = warp / share.lanes;
   const int tile_step = p.num_columns * p.num_slices;
@@ -446,11 +471,12 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     }
   };
   load_next(batches[0]);
+  load_next(batches[1]);
   wait_for_predecessors();
-  stage_inputs(p, share, inputs, sums);
+  stage_inputs(p, share, inputs, sums, results);
   __syncthreads();
 
-  float acc[Traits::kColumnTiles][4] = {};
+  float acc[2][Traits::kColumnTiles][4] = {};
   int tile = blockIdx.x * p.num_slices;
   int batch_id = 0;
   int parity = 0;
@@ -466,18 +492,21 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     if (++batch_id < share.batches) {
       return;
     }
-    if constexpr (Format::kRowScale) {
-      for (auto& c : acc) {
-        c[0] *= batch.row_scale_low, c[1] *= batch.row_scale_low;
-        c[2] *= batch.row_scale_high, c[3] *= batch.row_scale_high;
-      }
-    }
     float* mine = results + (parity * kDecodeWarps + warp) * Traits::kTileResults;
+    float low = 1;
+    float high = 1;
+    if constexpr (Format::kRowScale) {
+      low = batch.row_scale_low;
+      high = batch.row_scale_high;
+    }
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
-      auto& c = acc[column];
-      *reinterpret_cast<float4*>(mine + column * kFragment + lane * 4) = {c[0], c[1], c[2], c[3]};
+      auto& c = acc[0][column];
+      auto& d = acc[1][column];
+      *reinterpret_cast<float4*>(mine + column * kFragment + lane * 4) = {
+          low * (c[0] + d[0]), low * (c[1] + d[1]), high * (c[2] + d[2]), high * (c[3] + d[3])};
       c[0] = c[1] = c[2] = c[3] = 0;
+      d[0] = d[1] = d[2] = d[3] = 0;
     }
     __syncthreads();
     // The other half of `results` serves the next tiles, so that one barrier each is enough.
@@ -488,13 +517,13 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     tile += tile_step;
   };
   while (tile < p.num_tiles) {
-    load_next(batches[1]);
     multiply(batches[0]);
+    load_next(batches[0]);
     if (tile >= p.num_tiles) {
       break;
     }
-    load_next(batches[0]);
     multiply(batches[1]);
+    load_next(batches[1]);
   }
   if (p.num_slices > 1) {
     merge_slices<Traits>(p);

@@ -10,14 +10,14 @@ namespace lychee::linear::cuda {
 template <typename Traits>
 void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
   constexpr int kBatchInputs = kDecodeWarps * Traits::Format::kBatch * Traits::Format::kStepK;
+  static_assert(kInputsPerRound % kBatchInputs == 0);
   const int batches = (launch.in_features + kBatchInputs - 1) / kBatchInputs;
   const int lanes = kDecodeWarps / launch.num_slices;
-  const int64_t bytes =
+  const int bytes =
       decode_shared_bytes<Traits>(batches * lanes * Traits::kRunsPerBatch, launch.num_rows);
   auto* kernel = &linear_decode_kernel<Traits>;
-  if (bytes > 48 * 1024) {  // the default limit
-    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(bytes)));
+  if (bytes > 40 * 1024) {  // near the default limit of 48 KB, static memory included
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   }
   const dim3 grid(static_cast<unsigned>(launch.num_columns),
                   static_cast<unsigned>(launch.num_slices));

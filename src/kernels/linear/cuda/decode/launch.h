@@ -11,7 +11,9 @@ namespace lychee::linear::cuda {
 
 constexpr int kDecodeWarps = 16;
 constexpr int kMaxTargets = 4;
-constexpr int kMaxSlices = 8;
+constexpr int kMaxSlices = kDecodeWarps;
+// What a block's warps load of a row at a time is at most this, and divides it.
+constexpr int kInputsPerRound = 4096;
 constexpr int64_t kCounterBytes = 4096;  // one int a column of blocks, at the workspace's start
 
 // Output rows in tiles of two bands. Where outputs are products of gate and up, a tile is the same

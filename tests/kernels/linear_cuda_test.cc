@@ -1,0 +1,359 @@
+// The CUDA backend's linear layers against reference::linear, for every form of weights in device
+// memory. Without a GPU only what happens on the host is tested.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/linear/device_linear.h"
+#include "kernels/linear_support.h"
+#include "lychee/error.h"
+#include "support/backends.h"
+#include "support/compare.h"
+#include "support/random.h"
+
+namespace lychee::linear {
+namespace {
+
+// A device format and the dtype of the file it is made from.
+struct Form {
+  DeviceFormat format;
+  DType dtype;
+};
+constexpr Form kForms[] = {
+    {DeviceFormat::kF32, DType::kF32},     {DeviceFormat::kF16, DType::kF16},
+    {DeviceFormat::kBF16, DType::kBF16},   {DeviceFormat::kFp8, DType::kF32},
+    {DeviceFormat::kInt8, DType::kBF16},   {DeviceFormat::kInt4, DType::kF32},
+    {DeviceFormat::kInt4G32, DType::kF16}, {DeviceFormat::kInt4G32, DType::kQ4_0},
+    {DeviceFormat::kQ4_1, DType::kQ4_1},   {DeviceFormat::kQ5_0, DType::kQ5_0},
+    {DeviceFormat::kQ5_1, DType::kQ5_1},   {DeviceFormat::kQ8_0, DType::kQ8_0},
+    {DeviceFormat::kQ4_K, DType::kQ4_K},   {DeviceFormat::kQ5_K, DType::kQ5_K},
+    {DeviceFormat::kQ6_K, DType::kQ6_K},
+};
+
+struct Case {
+  const char* name;
+  int64_t num_rows, in_features, out_features;
+  bool bias, accumulate, exact;
+  int64_t x_padding, y_padding;
+};
+constexpr Case kCases[] = {
+    {"one_row_one_output", 1, 256, 1, false, false, false, 0, 0},
+    {"one_row", 1, 768, 49, true, false, false, 0, 0},
+    {"rows_strided", 3, 512, 23, true, true, false, 5, 3},
+    {"eight_rows", 8, 2304, 40, false, true, false, 4, 0},
+    {"nine_rows", 9, 256, 129, false, false, false, 0, 1},
+    {"long_rows_sliced", 16, 14336, 33, true, true, false, 0, 0},
+    {"more_tiles_than_blocks", 2, 256, 4500, false, false, false, 0, 0},
+    {"sliced_more_tiles", 13, 2304, 2300, false, false, false, 0, 0},
+    {"exact", 5, 768, 49, true, true, true, 3, 2},
+    {"prefill", 40, 768, 49, true, true, false, 8, 5},
+    {"prefill_exact", 17, 512, 7, false, false, true, 0, 0},
+};
+// Lengths that no tile divides.
+constexpr Case kBlockCases[] = {
+    {"one_group", 1, 32, 9, false, false, false, 0, 0},
+    {"partial_tile", 4, 160, 17, true, true, false, 0, 0},
+    {"smollm", 2, 576, 192, false, false, false, 0, 0},
+};
+constexpr Case kRaggedCases[] = {
+    {"one_input", 1, 1, 9, true, false, false, 0, 0},
+    {"ragged", 3, 61, 17, false, true, false, 2, 3},
+    {"ragged_prefill", 20, 61, 17, true, true, false, 2, 3},
+};
+
+bool fits(const Form& form, const Case& c) {
+  return c.in_features % dtype_info(form.dtype).block_size == 0;
+}
+
+std::vector<std::byte> pack(const Form& form, const std::byte* src, int64_t rows, int64_t inputs) {
+  std::vector<std::byte> packed(static_cast<size_t>(device_weight_bytes(form.format, inputs, rows)),
+                                std::byte{0xff});
+  cpu::pack_device_weight(form.format, form.dtype, src, rows, inputs, packed.data());
+  return packed;
+}
+
+std::vector<float> to_bf16(std::vector<float> values) {
+  for (float& value : values) {
+    value = static_cast<float>(bf16(value));
+  }
+  return values;
+}
+
+// A weight of `form` on the device, and its values.
+class PackedWeight {
+ public:
+  PackedWeight(const Form& form, int64_t inputs, int64_t outputs, uint32_t seed = test::kSeed + 1)
+      : file_(form.dtype, inputs * outputs, seed, 0),
+        values_(static_cast<size_t>(inputs * outputs)) {
+    const std::vector<std::byte> packed = pack(form, file_.data(), outputs, inputs);
+    data_ = DeviceBuffer(static_cast<int64_t>(packed.size()));
+    test::DeviceCall call;
+    copy_to_device(data_.data(), packed.data(), data_.bytes(), call.stream());
+    weight = {form.format, inputs, outputs, data_.data()};
+    // By another order than the one in which they lie.
+    std::vector<int32_t> ids(static_cast<size_t>(outputs));
+    for (int64_t i = 0; i < outputs; ++i) {
+      ids[static_cast<size_t>(i)] = static_cast<int32_t>(outputs - 1 - i);
+    }
+    std::vector<float> reversed(values_.size() + static_cast<size_t>(outputs), std::nanf(""));
+    float* device = call.inout(reversed.data(), static_cast<int64_t>(reversed.size()));
+    cuda::embedding({outputs, call.in(ids.data(), outputs), weight, device, inputs + 1},
+                    call.stream());
+    call.finish();
+    for (int64_t o = 0; o < outputs; ++o) {
+      const auto row = reversed.begin() + (outputs - 1 - o) * (inputs + 1);
+      std::copy(row, row + inputs, values_.begin() + o * inputs);
+      padding_untouched_ = padding_untouched_ && std::isnan(row[inputs]);
+    }
+  }
+
+  [[nodiscard]] const std::byte* file() const { return file_.data(); }
+  [[nodiscard]] const std::vector<float>& values() const { return values_; }
+  [[nodiscard]] bool padding_untouched() const { return padding_untouched_; }
+
+  DeviceWeight weight{};
+
+ private:
+  RandomWeight file_;
+  std::vector<float> values_;
+  DeviceBuffer data_;
+  bool padding_untouched_ = true;
+};
+
+// Runs on the device; `y` is changed in place.
+void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,
+              std::vector<std::vector<float>>& ys, bool swiglu, const DeviceGemm* gemm) {
+  test::DeviceCall call;
+  std::vector<DeviceLinearTarget> targets;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    float* y = call.inout(ys[i].data(), static_cast<int64_t>(ys[i].size()));
+    targets.push_back(
+        {weights[i], call.in(p.bias, p.bias != nullptr ? p.out_features : 0), y, p.y_stride});
+  }
+  const float* x = call.in(p.x, p.num_rows * p.x_stride);
+  DeviceLinearParams params = {p.num_rows,   p.in_features, x,       p.x_stride, targets,
+                               p.accumulate, swiglu,        p.exact, gemm,       nullptr};
+  const DeviceBuffer workspace(cuda::linear_workspace_bytes(params));
+  fill_on_device(workspace.data(), 0, workspace.bytes(), call.stream());
+  params.workspace = workspace.data();
+  cuda::linear(params, call.stream());
+  call.finish();
+}
+
+class LinearCudaTest : public testing::TestWithParam<Form> {
+ protected:
+  void SetUp() override { gemm_ = std::make_unique<DeviceGemm>(); }
+  std::unique_ptr<DeviceGemm> gemm_;
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearCudaTest);
+INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest,
+                         testing::ValuesIn(cuda_available() ? std::vector<Form>(std::begin(kForms),
+                                                                                std::end(kForms))
+                                                            : std::vector<Form>{}),
+                         [](const auto& info) {
+                           return std::string(device_format_info(info.param.format).name) + "_of_" +
+                                  std::string(dtype_info(info.param.dtype).name);
+                         });
+
+void expect_matches_reference(const Case& c, const Form& form, const DeviceGemm* gemm) {
+  SCOPED_TRACE(c.name);
+  const LinearCase shape = {c.name,         c.num_rows,  c.in_features,
+                            c.out_features, c.bias,      c.accumulate,
+                            c.x_padding,    c.y_padding, 0};
+  LinearInputs expected(shape, DType::kF32, true);
+  const PackedWeight packed(form, c.in_features, c.out_features);
+  const bool exact = c.exact || form.format == DeviceFormat::kF32;
+  const bool gemm_path = !exact && c.num_rows > kMaxDeviceDecodeRows && gemm != nullptr;
+  const std::vector<float> weight = gemm_path ? to_bf16(packed.values()) : packed.values();
+  std::vector<std::vector<float>> ys = {expected.y};
+  expected.params.exact = c.exact;
+  run_cuda(expected.params, {&packed.weight, 1}, ys, false, gemm);
+
+  const std::vector<float> before = expected.outputs();
+  const std::vector<float> x = exact ? expected.x : to_bf16(expected.x);
+  expected.params.x = x.data();
+  expected.params.weight = reinterpret_cast<const std::byte*>(weight.data());
+  const std::vector<float> plain = plain_linear(expected.params, before);
+  reference::linear(expected.params);
+  LinearInputs actual(shape, DType::kF32, true);
+  actual.y = ys[0];
+  const double atol = std::ldexp(largest_magnitude(expected.params), -22);
+  EXPECT_TRUE(test::as_good_as_plain(actual.outputs(), plain, expected.outputs(), atol));
+  EXPECT_TRUE(actual.padding_untouched());
+}
+
+TEST_P(LinearCudaTest, MatchesReference) {
+  for (const auto& table : {std::span<const Case>(kCases), std::span<const Case>(kBlockCases),
+                            std::span<const Case>(kRaggedCases)}) {
+    for (const Case& c : table) {
+      if (fits(GetParam(), c)) {
+        expect_matches_reference(c, GetParam(), gemm_.get());
+      }
+    }
+  }
+}
+
+TEST_P(LinearCudaTest, RowsGoSixteenAtATimeWithoutGemm) {
+  expect_matches_reference({"slabs", 40, 512, 23, true, true, false, 5, 3}, GetParam(), nullptr);
+}
+
+// What lies in device memory are the file's values, or their nearest neighbours.
+TEST_P(LinearCudaTest, EmbeddingGivesTheFilesValues) {
+  const Form form = GetParam();
+  const PackedWeight packed(form, 512, 35);
+  EXPECT_TRUE(packed.padding_untouched());
+  std::vector<float> file(packed.values().size());
+  dequantize(form.dtype, packed.file(), static_cast<int64_t>(file.size()), file.data());
+  if (device_format(form.dtype) == form.format) {
+    float largest = 0;
+    for (const float value : file) {
+      largest = std::max(largest, std::fabs(value));
+    }
+    EXPECT_TRUE(test::within(packed.values(), file, std::ldexp(largest, -22)));
+    return;
+  }
+  // Half a step of a group of 64 (a row for fp8, whose steps are relative).
+  for (size_t begin = 0; begin < file.size(); begin += 32) {
+    float largest = 0;
+    const size_t group = form.format == DeviceFormat::kInt4G32 ? 32 : 64;
+    for (size_t i = begin / group * group; i < begin / group * group + group; ++i) {
+      largest = std::max(largest, std::fabs(file[i]));
+    }
+    for (size_t i = begin; i < begin + 32; ++i) {
+      const double steps = form.format == DeviceFormat::kInt8 ? 127 : 8;
+      const double half = form.format == DeviceFormat::kFp8
+                              ? std::fabs(file[i]) / 16 + 6.0 / 448 / 512
+                              : largest / steps * (0.5 + 1e-3);
+      // A magnitude equal to the largest on the other side has one step less.
+      const double tolerance = steps == 8 && form.format != DeviceFormat::kFp8 ? 2 * half : half;
+      ASSERT_NEAR(packed.values()[i], file[i], tolerance) << i;
+    }
+  }
+}
+
+TEST_P(LinearCudaTest, RowsDoNotDependOnTheirNumber) {
+  const Form form = GetParam();
+  for (const int64_t inputs : {512, 9216}) {
+    const LinearCase shape = {"rows", 16, inputs, 49, true, true, 0, 0, 0};
+    const PackedWeight packed(form, inputs, 49);
+    LinearInputs inputs_of_all(shape, DType::kF32, false);
+    std::vector<std::vector<float>> all = {inputs_of_all.y};
+    run_cuda(inputs_of_all.params, {&packed.weight, 1}, all, false, gemm_.get());
+    std::vector<std::vector<float>> again = {inputs_of_all.y};
+    run_cuda(inputs_of_all.params, {&packed.weight, 1}, again, false, gemm_.get());
+    EXPECT_EQ(all, again);
+    for (const int64_t count : {1, 2, 3, 5, 8, 9}) {
+      LinearInputs some(shape, DType::kF32, false);
+      some.params.num_rows = count;
+      some.params.x += 7 * some.params.x_stride;
+      const auto begin = inputs_of_all.y.begin() + 7 * 49;
+      std::vector<std::vector<float>> ys = {{begin, begin + count * 49}};
+      run_cuda(some.params, {&packed.weight, 1}, ys, false, gemm_.get());
+      const auto wanted = all[0].begin() + 7 * 49;
+      EXPECT_EQ(ys[0], std::vector<float>(wanted, wanted + count * 49)) << count << " rows";
+    }
+  }
+}
+
+TEST_P(LinearCudaTest, SeveralTargetsEqualTheirPartsToTheBit) {
+  const Form form = GetParam();
+  for (const int64_t rows : {1, 11, 20}) {
+    const LinearCase shape = {"part", rows, 4608, 23, true, true, 0, 0, 0};
+    const LinearInputs inputs(shape, DType::kF32, false);
+    // The last is of another form, so that one call takes two launches.
+    const PackedWeight first(form, 4608, 23, 1);
+    const PackedWeight second(form, 4608, 23, 2);
+    const PackedWeight third({DeviceFormat::kQ8_0, DType::kQ8_0}, 4608, 23, 3);
+    const DeviceWeight weights[] = {first.weight, second.weight, third.weight};
+    std::vector<std::vector<float>> together(3, inputs.y);
+    LinearParams params = inputs.params;
+    run_cuda(params, weights, together, false, gemm_.get());
+    for (size_t i = 0; i < 3; ++i) {
+      std::vector<std::vector<float>> alone = {inputs.y};
+      params.exact = form.format == DeviceFormat::kF32;  // as the F32 weight makes the whole call
+      run_cuda(params, {&weights[i], 1}, alone, false, gemm_.get());
+      EXPECT_EQ(alone[0], together[i]) << i << ", rows " << rows;
+    }
+  }
+}
+
+TEST_P(LinearCudaTest, SwigluIsSiluOfGateTimesUp) {
+  const Form form = GetParam();
+  for (const int64_t rows : {1, 11, 20}) {
+    const LinearCase shape = {"swiglu", rows, 4608, 77, false, false, 0, 3, 0};
+    const LinearInputs inputs(shape, DType::kF32, false);
+    const PackedWeight gate(form, 4608, 77, 1);
+    const PackedWeight up(form, 4608, 77, 2);
+    const DeviceWeight weights[] = {gate.weight, up.weight};
+    std::vector<std::vector<float>> apart(2, inputs.y);
+    run_cuda(inputs.params, weights, apart, false, gemm_.get());
+    std::vector<std::vector<float>> fused(2, inputs.y);
+    run_cuda(inputs.params, weights, fused, true, gemm_.get());
+    for (size_t i = 0; i < fused[0].size(); ++i) {
+      const double g = apart[0][i];
+      const double wanted = g / (1 + std::exp(-g)) * double{apart[1][i]};
+      ASSERT_EQ(std::isnan(fused[0][i]), std::isnan(wanted)) << i;  // padding
+      if (!std::isnan(wanted)) {
+        ASSERT_NEAR(fused[0][i], wanted, std::fabs(wanted) * 1e-5 + 1e-6) << i << ", rows " << rows;
+      }
+    }
+  }
+}
+
+TEST(PackDeviceWeight, PlainRowsArePadded) {
+  const std::vector<float> rows = test::Random().normals(3 * 5);
+  const std::vector<std::byte> packed = pack({DeviceFormat::kF32, DType::kF32},
+                                             reinterpret_cast<const std::byte*>(rows.data()), 3, 5);
+  ASSERT_EQ(packed.size(), 8U * 64 * 4);
+  std::vector<float> values(8 * 64);
+  std::memcpy(values.data(), packed.data(), packed.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool inside = i / 64 < 3 && i % 64 < 5;
+    EXPECT_EQ(values[i], inside ? rows[i / 64 * 5 + i % 64] : 0.0F) << i;
+  }
+}
+
+TEST(PackDeviceWeight, LanesHoldTheirCodesInOrder) {
+  // Q8_0 with the scale 1 and the codes -128 … 127.
+  std::vector<std::byte> rows(8 * 2 * 34);
+  for (int64_t i = 0; i < 8 * 64; ++i) {
+    std::byte* block = rows.data() + i / 32 * 34;
+    const uint16_t one = f16(1).bits;
+    std::memcpy(block, &one, 2);
+    block[2 + i % 32] = static_cast<std::byte>(i % 256);
+  }
+  const std::vector<std::byte> packed =
+      pack({DeviceFormat::kQ8_0, DType::kQ8_0}, rows.data(), 8, 64);
+  ASSERT_EQ(packed.size(), 512U + 8 * 2 * 2);
+  for (size_t row = 0; row < 8; ++row) {
+    for (size_t i = 0; i < 64; ++i) {
+      // Lane i % 16 / 4 of the row's four; its slots 0-3 and 4-7 are 16 inputs apart.
+      const size_t at = row * 64 + i % 16 / 4 * 16 + i / 32 * 8 + i % 32 / 16 * 4 + i % 4;
+      EXPECT_EQ(packed[at], static_cast<std::byte>((row * 64 + i) % 256)) << row << ", " << i;
+    }
+  }
+}
+
+TEST(PackDeviceWeight, RefusesWhatItCannotMake) {
+  std::vector<std::byte> bytes(1024);
+  EXPECT_THROW(cpu::pack_device_weight(DeviceFormat::kQ4_K, DType::kQ4_1, bytes.data(), 1, 256,
+                                       bytes.data()),
+               Error);
+}
+
+TEST(DeviceGemm, LoadsItsLibraryOrSaysWhyNot) {
+  if (cuda_available()) {
+    EXPECT_NO_THROW(DeviceGemm());
+  } else {
+    EXPECT_THROW(DeviceGemm(), Error);
+  }
+}
+
+}  // namespace
+}  // namespace lychee::linear
