@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "bench/engine_bench.h"
+#include "cli/bench_linear.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/crossover.h"
@@ -223,7 +224,7 @@ void add_crossover(CLI::App& bench) {
 
 // Known by name; their kernels are the CUDA backend's.
 void add_kernel_ops(CLI::App& bench) {
-  for (const std::string op : {"attention", "select", "linear"}) {
+  for (const std::string op : {"attention", "select"}) {
     CLI::App* command = bench.add_subcommand(op, "Kernels alone (CUDA backend)");
     command->allow_extras();
     command->callback([op] {
@@ -242,6 +243,7 @@ void add_bench_command(CLI::App& app) {
   add_decode(*bench);
   add_prefill(*bench);
   add_crossover(*bench);
+  add_bench_linear(*bench);
   add_kernel_ops(*bench);
 }
 

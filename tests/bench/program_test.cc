@@ -128,7 +128,7 @@ TEST(BenchProgram, RefusesByName) {
   };
   expect_refused("attention --shape llama3-8b --context 1024", "bench attention needs the CUDA");
   expect_refused("select --context 1024", "bench select needs the CUDA");
-  expect_refused("linear", "bench linear needs the CUDA");
+  expect_refused("linear --shape llama9", "llama3-8b");
   expect_refused("decode --model builtin:needle --weights fp8", "bf16, int8 or int4");
   expect_refused("decode --model builtin:needle --context 9,x", "context");
   expect_refused("decode --model builtin:needle --batch 0", "batch");
