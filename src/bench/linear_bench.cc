@@ -23,7 +23,7 @@ constexpr std::array<ModelShape, 4> kModels = {{
     {"llama3-8b", 4096, 4096, 1024, 14336, 128256},
     {"qwen3-8b", 4096, 4096, 1024, 12288, 151936},
     {"qwen2.5-7b", 3584, 3584, 512, 18944, 152064},
-    {"llama3.2-1b", 2048, 2048, 512, 8192, 128256},
+    {"llama3-70b", 8192, 8192, 1024, 28672, 128256},
 }};
 constexpr std::array<linear::DeviceFormat, 13> kFormats = {
     linear::DeviceFormat::kF16,  linear::DeviceFormat::kBF16, linear::DeviceFormat::kFp8,

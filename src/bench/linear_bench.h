@@ -22,7 +22,7 @@ struct LinearShape {
   std::vector<int64_t> out_features;
   bool swiglu;
 };
-// The layers of a known model: llama3-8b, qwen3-8b, qwen2.5-7b, llama3.2-1b. Throws
+// The layers of a known model: llama3-8b, qwen3-8b, qwen2.5-7b, llama3-70b. Throws
 // Error(kInvalidArgument) with the names otherwise.
 [[nodiscard]] std::vector<LinearShape> linear_shapes(std::string_view model);
 // Measures the CUDA backend's linear layers, cold, with random weights.

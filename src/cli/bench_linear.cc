@@ -59,7 +59,7 @@ void add_bench_linear(CLI::App& bench) {
   command->footer(
       "Example:\n"
       "  lycheedecode bench linear --shape llama3-8b --weights bf16,int8,int4 --batch 1,4,8");
-  command->add_option("--shape", options->shape, "llama3-8b, qwen3-8b, qwen2.5-7b or llama3.2-1b")
+  command->add_option("--shape", options->shape, "llama3-8b, llama3-70b, qwen3-8b or qwen2.5-7b")
       ->capture_default_str();
   command
       ->add_option("--weights", options->weights,

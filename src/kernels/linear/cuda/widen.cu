@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/math.h"
 #include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/device_assert.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/widen.h"
@@ -29,9 +30,8 @@ __device__ void store(const WidenParams& p, int64_t row, int64_t column, float v
 template <typename Format>
 __device__ void lane_values(const typename Format::Tile& tile, int run, float row_scale,
                             float (&values)[8]) {
-  constexpr int kGroups =
-      Format::kGroup == 0 ? 1 : Format::kStepK / (Format::kGroup + !Format::kGroup);
-  float scale[kGroups] = {};
+  constexpr int kGroup = Format::kGroup == 0 ? Format::kStepK : Format::kGroup;
+  float scale[Format::kStepK / kGroup] = {};
   float min[4] = {};
   if constexpr (Format::kGroup != 0) {
     Format::scales(tile, scale, min);
@@ -47,7 +47,7 @@ __device__ void lane_values(const typename Format::Tile& tile, int run, float ro
       value += i % 2 == 0 ? pair.x : pair.y;
     }
     if constexpr (Format::kGroup != 0) {
-      value *= scale[(run * 32 + i / 4 * 16) / Format::kGroup];
+      value *= scale[(run * 32 + i / 4 * 16) / kGroup];
     }
     values[i] = (Format::kRowScale ? value * row_scale : value) + (Format::kHasMin ? min[run] : 0);
   }
@@ -68,6 +68,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize)
   const int64_t units = p.ids != nullptr ? p.num_rows : (p.num_rows + kBandRows - 1) / kBandRows;
   for (int64_t unit = blockIdx.y; unit < units; unit += gridDim.y) {
     const int64_t source = p.ids != nullptr ? p.ids[unit] : p.first_row + unit * kBandRows;
+    LYCHEE_DEVICE_ASSERT(source >= 0 && source < p.weight.out_features);
     const std::byte* band = p.weight.data + source / kBandRows * band_bytes;
     const std::byte* row = band + (Format::kRowMajor ? lane / 4 * (band_bytes / kBandRows) : 0);
     const auto tile = Format::load(row + Format::kHeaderBytes + step * Format::kTileBytes, lane);

@@ -6,6 +6,7 @@
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/device_assert.cuh"
 #include "kernels/cuda/matrix.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/formats.cuh"
@@ -455,6 +456,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     return (batch * kDecodeWarps + share.first_lane + lane_of_sum) * Format::kBatch;
   };
 
+  LYCHEE_DEVICE_ASSERT(p.num_rows <= 8 * Traits::kColumnTiles);
   allow_dependents();
   Batch<Format> batches[2];
   int load_tile = blockIdx.x * p.num_slices;
