@@ -159,6 +159,18 @@ TEST_F(PlanFolder, NeedsNoMoreThanRolesAndVersion) {
   EXPECT_EQ(load_head_plan(path(), kShape), plan_);
 }
 
+TEST_F(PlanFolder, WritesGateStateAndRecipe) {
+  io::HeadPlanFiles files = io::read_head_plan_folder(path());
+  files.kuma_alpha = {1, 2, 3, 4, 5, 6, 7, 0.1F};
+  files.kuma_beta = std::vector<float>(8, 0.25F);
+  files.training = R"({"steps": 3, "loss": "kl"})";
+  io::write_head_plan_folder(files, path());
+  const io::HeadPlanFiles loaded = io::read_head_plan_folder(path());
+  EXPECT_EQ(loaded.kuma_alpha, files.kuma_alpha);
+  EXPECT_EQ(loaded.kuma_beta, files.kuma_beta);
+  EXPECT_EQ(config()["training"]["loss"], "kl");
+}
+
 TEST_F(PlanFolder, ReadsScoresAndGateState) {
   io::HeadPlanFiles files = io::read_head_plan_folder(path());
   files.scores = {1, 0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 1e-9F, 1.0F / 3};

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cpu/threads.h"
 #include "reference_kernels.h"
 #include "support/random.h"
 #include "support/tiny_models.h"
@@ -34,6 +35,7 @@ class Student {
                        .selection = kSelection,
                        .max_context = kContext + 5,
                        .max_target = kTarget + 2}) {
+    cpu::set_num_threads(1);  // more would wait longer than they work
     const std::vector<int32_t> tokens = test::random_tokens(model, kContext + kTarget, 9);
     distillation_.set_context(std::span(tokens).first(kContext));
     std::vector<uint8_t> answers(kTarget, 1);

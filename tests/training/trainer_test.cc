@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/needle/builtin_needle.h"
+#include "kernels/cpu/threads.h"
 #include "reference_kernels.h"
 #include "support/expect_error.h"
 #include "text/tokenizer.h"
@@ -41,7 +42,10 @@ class NeedleRun {
                        .selection = kSelection,
                        .max_context = data_.max_context(),
                        .max_target = data_.max_target()}),
-        trainer_(files_.config, distillation_, data_, options) {}
+        trainer_(files_.config, distillation_, data_, options) {
+    // Threads of a model this small wait for each other longer than they work.
+    cpu::set_num_threads(1);
+  }
 
   Trainer<Real>& trainer() { return trainer_; }
   void finish() {

@@ -1,0 +1,191 @@
+// train-heads as a program: its folder, resuming after any end, and bad input.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "cli/program.h"
+
+namespace lychee::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+class TrainHeadsTest : public FilesTest {
+ protected:
+  [[nodiscard]] std::vector<std::string> arguments(
+      const std::string& out, const std::vector<std::string>& more = {}) const {
+    return concat({"train-heads",
+                   "--model",
+                   "builtin:needle",
+                   "--threads",
+                   "1",
+                   "--data",
+                   "needle",
+                   "--context-min",
+                   "150",
+                   "--context-max",
+                   "180",
+                   "--budget",
+                   "48",
+                   "--sink",
+                   "4",
+                   "--recent",
+                   "12",
+                   "--steps",
+                   "12",
+                   "--context-reuse",
+                   "2",
+                   "--checkpoint-every",
+                   "3",
+                   "--retrieval-heads",
+                   "5",
+                   "--out",
+                   path(out)},
+                  more);
+  }
+  // Starts the program, sends `signal` when it has logged `steps` steps, and waits for it.
+  void stop_after(const std::string& out, int steps, int signal) const {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const int nowhere = ::open("/dev/null", O_WRONLY);
+      ::dup2(nowhere, STDOUT_FILENO);
+      ::dup2(nowhere, STDERR_FILENO);
+      std::vector<std::string> owned = arguments(out);
+      owned.insert(owned.begin(), LYCHEE_PROGRAM);
+      std::vector<char*> argv;
+      for (std::string& argument : owned) {
+        argv.push_back(argument.data());
+      }
+      argv.push_back(nullptr);
+      ::execv(LYCHEE_PROGRAM, argv.data());
+      ::_exit(127);
+    }
+    const auto lines = [&] {
+      const std::string log = bytes_of(path(out) + "/log.csv");
+      return std::count(log.begin(), log.end(), '\n');
+    };
+    bool running = true;
+    while (running && lines() < steps + 1) {
+      std::this_thread::yield();
+      running = ::waitpid(child, nullptr, WNOHANG) == 0;
+    }
+    ASSERT_TRUE(running) << "the program ended before its step " << steps;
+    ::kill(child, signal);
+    ::waitpid(child, nullptr, 0);
+  }
+  void expect_same_run(const std::string& a, const std::string& b) const {
+    for (const char* name : {"checkpoint.bin", "head_roles.tsv", "head_scores.tsv",
+                             "head_params.safetensors", "lychee_config.json", "report.html"}) {
+      EXPECT_EQ(bytes_of(path(a) + "/" + name), bytes_of(path(b) + "/" + name)) << name;
+    }
+    const auto lines = [&](const std::string& out) {
+      const std::string log = bytes_of(path(out) + "/log.csv");
+      return std::count(log.begin(), log.end(), '\n');
+    };
+    EXPECT_EQ(lines(a), 13);
+    EXPECT_EQ(lines(b), 13);
+  }
+};
+
+TEST_F(TrainHeadsTest, WritesAPlanThatRuns) {
+  const Json json = run_json(arguments("run"));
+  EXPECT_EQ(json["steps"], 12);
+  EXPECT_EQ(json["num_retrieval"], 5);
+  EXPECT_EQ(json["plan"], path("run"));
+  EXPECT_GE(json["undecided"].get<double>(), 0);
+  EXPECT_GT(json["seconds_per_step"].get<double>(), 0);
+  EXPECT_EQ(json["options"]["gate"], "hardkuma");
+  EXPECT_EQ(json["options"]["budget"], 48);
+  const Json config = Json::parse(bytes_of(path("run") + "/lychee_config.json"));
+  EXPECT_EQ(config["rounding"]["rule"], "count");
+  EXPECT_EQ(config["training"]["chain"], "inference");
+  EXPECT_EQ(config["selection"]["budget"], 48);
+  EXPECT_NE(bytes_of(path("run") + "/report.html").find("<svg"), std::string::npos);
+  const Json plan = run_json({"inspect", "--model", "builtin:needle", "--heads", path("run")});
+  EXPECT_EQ(plan["num_retrieval"], 5);
+}
+
+TEST_F(TrainHeadsTest, KilledRunGoesOnFromItsCheckpoint) {
+  (void)run_json(arguments("whole"));
+  stop_after("killed", 5, SIGKILL);
+  EXPECT_TRUE(fs::exists(path("killed") + "/checkpoint.bin"));
+  EXPECT_EQ(run_json(arguments("killed", {"--resume"}))["steps"], 12);
+  expect_same_run("killed", "whole");
+}
+
+TEST_F(TrainHeadsTest, TerminatedRunKeepsEveryStep) {
+  (void)run_json(arguments("whole"));
+  stop_after("stopped", 4, SIGTERM);
+  EXPECT_TRUE(fs::exists(path("stopped") + "/checkpoint.bin"));
+  EXPECT_TRUE(fs::exists(path("stopped") + "/head_roles.tsv"));
+  EXPECT_EQ(run_json(arguments("stopped", {"--resume"}))["steps"], 12);
+  expect_same_run("stopped", "whole");
+}
+
+TEST_F(TrainHeadsTest, AFolderWithARunIsNotOverwritten) {
+  (void)run_json(arguments("run"));
+  expect_failure(arguments("run"), 2, {"holds a run already", "--resume"});
+  expect_failure(arguments("run", {"--resume", "--seed", "7"}), 2, {"other options"});
+  (void)file("run/checkpoint.bin", "nonsense");
+  expect_failure(arguments("run", {"--resume"}), 2, {"no checkpoint"});
+}
+
+TEST_F(TrainHeadsTest, BadInputIsRefusedInOneLine) {
+  const auto refused = [&](const std::vector<std::string>& more,
+                           const std::vector<std::string>& parts, int exit_code = 2) {
+    std::vector<std::string> all = {"train-heads", "--model", "builtin:needle", "--threads", "1",
+                                    "--steps",     "2",       "--out",          path("bad")};
+    expect_failure(concat(all, more), exit_code, parts);
+  };
+  refused({"--data", "text"}, {"--text-file"});
+  refused({"--data", "text", "--text-file", file("short.txt", "the sky is blue .")}, {"too short"});
+  refused({"--data", "sky"}, {"sky", "passkey"});
+  refused({"--data", "needle:-1"}, {"-1"});
+  refused({"--data", "qa"}, {"--qa-file"});
+  refused({"--data", "qa", "--qa-file", file("qa.jsonl", "{\"context\":\"the sky\"}\n")},
+          {"qa.jsonl", "line 1", "question"});
+  refused({"--data", "needle", "--context-min", "500", "--context-max", "400"}, {"500", "400"});
+  refused({"--data", "needle", "--budget", "5000"}, {"5000", "4096"});
+  refused({"--data", "needle", "--budget", "64"}, {"64", "80"});
+  refused({"--data", "needle", "--retrieval-heads", "3"}, {"3", "4", "24"});
+  refused({"--data", "needle", "--retrieval-heads", "25"}, {"25", "24"});
+  refused({"--data", "needle", "--target-density", "0.99"}, {"0.99", "impossible"});
+  refused({"--data", "needle", "--target-density", "0.1", "--retrieval-heads", "5"},
+          {"either --retrieval-heads or --target-density"});
+  refused({"--data", "needle", "--device", "cuda"}, {"cuda"});
+  refused({"--data", "needle", "--gate", "none"}, {"--gate"});
+}
+
+TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefused) {
+  std::string words;
+  for (int i = 0; i < 3000; ++i) {
+    words += "word ";
+  }
+  expect_failure({"train-heads", "--model", text_model(), "--data", "text", "--text-file",
+                  file("long.txt", words), "--context-max", "1500", "--budget", "300", "--steps",
+                  "1", "--out", path("far")},
+                 2, {"1500", "1024", "--context-max"});
+}
+
+TEST_F(TrainHeadsTest, AFolderThatCannotBeWrittenIsAnError) {
+  (void)file("taken", "x");
+  expect_failure(arguments("taken/run"), 1, {"taken/run"});
+}
+
+}  // namespace
+}  // namespace lychee::test
