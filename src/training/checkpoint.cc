@@ -51,7 +51,9 @@ class Reader {
     value(count);
     require(count <= bytes_.size() / sizeof(T), ErrorCode::kInternal, "a checkpoint ends early");
     values.resize(count);
-    std::memcpy(static_cast<void*>(values.data()), bytes_.data(), count * sizeof(T));
+    if (count > 0) {  // an empty vector may have no memory to copy to
+      std::memcpy(static_cast<void*>(values.data()), bytes_.data(), count * sizeof(T));
+    }
     bytes_.remove_prefix(count * sizeof(T));
   }
 
