@@ -15,6 +15,11 @@ __device__ inline void copy_async_16(uint32_t shared, const void* global, bool v
                : "memory");
 }
 
+// Brings the cache line at `global` into the L2 cache, some time.
+__device__ inline void prefetch_to_l2(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];\n" ::"l"(global));
+}
+
 // Closes the group of the copies issued since the last one.
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");

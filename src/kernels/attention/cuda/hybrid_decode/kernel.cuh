@@ -161,6 +161,89 @@ __device__ void merge_warps(typename Traits::SharedStorage& smem, int tile, bool
   }
 }
 
+template <typename Traits>
+[[nodiscard]] __device__ HeadResult head_result(const HybridDecodeParams& params,
+                                                const Range& range) {
+  const int group_size = params.num_q_heads / params.num_kv_heads;
+  const int64_t q_row = (int64_t{range.row} * params.num_kv_heads + range.kv_head) * group_size;
+  return {params.out + q_row * Traits::kHeadDim,
+          params.lse == nullptr ? nullptr : params.lse + q_row, group_size, Traits::kHeadDim,
+          params.kv.v_scales == nullptr ? 1 : params.kv.v_scales[range.kv_head]};
+}
+
+// One block's announcement that its part of a head is in the workspace.
+struct Arrival {
+  Range range;
+  int32_t* counter = nullptr;  // null: nothing was announced
+  int others = 0;              // that came before; the thread that speaks knows
+
+  // One thread alone, since a fence waits for all loads of its warp that are under way.
+  [[nodiscard]] static __device__ bool speaks() { return threadIdx.x == blockDim.x - 1; }
+
+  // After a barrier behind the last write of the part.
+  __device__ void begin(const HybridDecodeParams& params, const Range& of, int64_t item) {
+    range = of;
+    counter = of.num_parts == 1 ? nullptr : params.arrivals + item;
+    if (counter != nullptr && speaks()) {
+      __threadfence();
+      others = atomicAdd(counter, 1);
+    }
+  }
+  // Tells all threads whether all other parts were there, and may be read; then the counter is back
+  // at zero.
+  [[nodiscard]] __device__ bool is_last(int& shared) const {
+    if (counter == nullptr) {
+      return false;
+    }
+    if (speaks()) {
+      shared = others == range.num_parts - 1 ? 1 : 0;
+      if (shared != 0) {
+        *counter = 0;
+        __threadfence();
+      }
+    }
+    __syncthreads();
+    return shared != 0;
+  }
+};
+
+// Merges all parts of a head.
+template <typename Traits>
+__device__ void merge_head(const HybridDecodeParams& params, const DecodeWorkspace& workspace,
+                           const Range& range, typename Traits::SharedStorage& smem) {
+  auto* weights = &smem.acc[0][0][0];
+  auto* sums = reinterpret_cast<float4*>(weights + DecodeWorkspace::kMaxParts * 16);
+  auto* states = reinterpret_cast<SoftmaxState*>(sums + Traits::kNumThreads);
+  merge_partials<Traits::kNumThreads>(workspace.partials(range.row, params),
+                                      range.first_part + range.kv_head, range.num_parts,
+                                      head_result<Traits>(params, range), weights, states, sums);
+}
+
+// Asks for what the block will soon want of small inputs that are scattered over memory: pages,
+// token ids, queries. Then the chain from a length to the first row of K waits once for memory and
+// else for the cache.
+__device__ inline void prefetch_inputs(const HybridDecodeParams& params) {
+  constexpr int kLine = 32;  // int32s and floats of a cache line
+  const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t items = int64_t{params.batch} * params.num_kv_heads;
+  const int64_t page_lines = (params.batch * params.page_table_stride + kLine - 1) / kLine;
+  if (thread < page_lines) {
+    prefetch_to_l2(params.page_tables + thread * kLine);
+  }
+  const int64_t query_lines = int64_t{params.batch} * params.num_q_heads * params.head_dim / kLine;
+  if (thread < query_lines) {
+    prefetch_to_l2(params.q + thread * kLine);
+  }
+  const int64_t set_lines = (params.token_ids_stride + kLine - 1) / kLine;
+  if (thread < items * set_lines) {
+    const int set = params.set_of_head[thread / set_lines];
+    if (set != HybridDecodeParams::kDense) {
+      prefetch_to_l2(params.num_ids + set);
+      prefetch_to_l2(params.token_ids + set * params.token_ids_stride + thread % set_lines * kLine);
+    }
+  }
+}
+
 // grid: one block a multiprocessor. Each block walks its ranges (split.cuh); in a range, warp w
 // takes units w, w + kNumWarps, …
 template <typename Traits>
@@ -173,9 +256,11 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
   const uint32_t ring = shared_address(&smem.ring[warp][0][0][0]);
   const int group_size = params.num_q_heads / params.num_kv_heads;
 
+  prefetch_inputs(params);
   TileLoader<Traits> loader(params, workspace.max_parts, warp, ring);
   RangeIterator ranges(params, workspace.max_parts);
   WarpAttention<Traits> attention;
+  Arrival arrival;
   Range range;
   int stage = 0;
   while (ranges.next(range)) {
@@ -183,7 +268,6 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
     const bool emits = params.scores != nullptr && params.emit_scores != nullptr &&
                        range.set == HybridDecodeParams::kDense && params.emit_scores[item] != 0;
     const float k_scale = params.kv.k_scales == nullptr ? 1 : params.kv.k_scales[range.kv_head];
-    const float v_scale = params.kv.v_scales == nullptr ? 1 : params.kv.v_scales[range.kv_head];
     attention.begin(params.q + item * group_size * Traits::kHeadDim, group_size, params.scale,
                     k_scale);
     for (int unit = range.begin + warp; unit < range.end; unit += Traits::kNumWarps) {
@@ -198,9 +282,7 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
       stage = stage + 1 == Traits::kNumStages ? 0 : stage + 1;
     }
     const Partials partials = workspace.partials(range.row, params);
-    const HeadResult result{params.out + item * group_size * Traits::kHeadDim,
-                            params.lse == nullptr ? nullptr : params.lse + item * group_size,
-                            group_size, Traits::kHeadDim, v_scale};
+    const HeadResult result = head_result<Traits>(params, range);
     const bool whole = range.num_parts == 1;
 #pragma unroll
     for (int tile = 0; tile < Traits::kHeadTiles; ++tile) {
@@ -209,13 +291,18 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
       merge_warps<Traits>(smem, tile, whole, result, partials, range.part + range.kv_head);
       __syncthreads();
     }
-    if (!whole && arrive_last(params.arrivals + item, range.num_parts, &smem.is_last)) {
-      auto* weights = &smem.acc[0][0][0];
-      auto* sums = reinterpret_cast<float4*>(weights + DecodeWorkspace::kMaxParts * 16);
-      auto* states = reinterpret_cast<SoftmaxState*>(sums + Traits::kNumThreads);
-      merge_partials<Traits::kNumThreads>(partials, range.first_part + range.kv_head,
-                                          range.num_parts, result, weights, states, sums);
+    // Whether this block was the last of a head is looked up at the end of its next range, when the
+    // answer has long been there.
+    const bool merges = arrival.is_last(smem.is_last);
+    const Arrival last = arrival;
+    arrival.begin(params, range, item);
+    if (merges) {
+      merge_head<Traits>(params, workspace, last.range, smem);
     }
+  }
+  __syncthreads();  // nobody reads the flag of the last range any more
+  if (arrival.is_last(smem.is_last)) {
+    merge_head<Traits>(params, workspace, arrival.range, smem);
   }
 }
 

@@ -34,6 +34,13 @@ struct HeadResult {
   float v_scale;
 };
 
+__device__ inline void add_weighted(float4& sum, float weight, const float4& value) {
+  sum.x += weight * value.x;
+  sum.y += weight * value.y;
+  sum.z += weight * value.z;
+  sum.w += weight * value.w;
+}
+
 // Merges `count` consecutive slots in order and writes the result; the whole block takes part.
 // `weights` holds count · group_size floats, `states` group_size, `sums` kNumThreads float4.
 template <int kNumThreads>
@@ -43,17 +50,46 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 32;
   const int group_size = result.group_size;
+  // Threads share out the outputs four by four and, where there are more threads than that, the
+  // slots.
+  const int num_vectors = group_size * result.head_dim / 4;
+  const int num_shares = max(1, kNumThreads / num_vectors);
+  const auto* acc =
+      reinterpret_cast<const float4*>(partials.acc) + int64_t{first_slot} * num_vectors;
+  // The first values are asked for before their weights are known.
+  constexpr int kAhead = 8;
+  float4 ahead[kAhead];
+  const int first_vector = num_shares > 1 ? thread % num_vectors : thread;
+  const int share = num_shares > 1 ? thread / num_vectors : 0;
+  const bool has_work = first_vector < num_vectors && share < num_shares;
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) {
+    const int slot = share + i * num_shares;
+    ahead[i] = has_work && slot < count ? __ldcg(acc + int64_t{slot} * num_vectors + first_vector)
+                                        : float4{0, 0, 0, 0};
+  }
   for (int g = thread / 32; g < group_size; g += kNumThreads / 32) {
+    constexpr int kStatesPerLane = (DecodeWorkspace::kMaxParts + 31) / 32;
+    float2 own[kStatesPerLane];
     SoftmaxState total;
-    for (int i = lane; i < count; i += 32) {
-      total.max = fmaxf(total.max, __ldcg(&partials.state[(first_slot + i) * group_size + g]).x);
+#pragma unroll
+    for (int i = 0; i < kStatesPerLane; ++i) {
+      const int slot = lane + i * 32;
+      own[i] = slot < count ? __ldcg(&partials.state[(first_slot + slot) * group_size + g])
+                            : float2{-INFINITY, 0};
+    }
+#pragma unroll
+    for (const float2& state : own) {
+      total.max = fmaxf(total.max, state.x);
     }
     total.max = max_over_lanes<1, 32>(total.max);
-    for (int i = lane; i < count; i += 32) {
-      const float2 state = __ldcg(&partials.state[(first_slot + i) * group_size + g]);
-      const float weight = SoftmaxState::rescale(state.x, total.max);
-      weights[i * group_size + g] = weight;
-      total.sum += weight * state.y;
+#pragma unroll
+    for (int i = 0; i < kStatesPerLane; ++i) {
+      const float weight = SoftmaxState::rescale(own[i].x, total.max);
+      total.sum += weight * own[i].y;
+      if (lane + i * 32 < count) {
+        weights[(lane + i * 32) * group_size + g] = weight;
+      }
     }
     total.sum = sum_over_lanes<1, 32>(total.sum);
     if (lane == 0) {
@@ -61,39 +97,33 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
     }
   }
   __syncthreads();
-  // Threads share out the outputs four by four and, where there are more threads than that, the
-  // slots.
-  const int num_vectors = group_size * result.head_dim / 4;
-  const int num_shares = max(1, kNumThreads / num_vectors);
   for (int first = 0; first < num_vectors; first += kNumThreads) {
-    const int vector = num_shares > 1 ? thread % num_vectors : first + thread;
-    const int share = num_shares > 1 ? thread / num_vectors : 0;
+    const int vector = first + first_vector;
+    const bool exists = vector < num_vectors && share < num_shares;
+    const int g = vector * 4 / result.head_dim;
     float4 sum = {0, 0, 0, 0};
-    if (vector < num_vectors && share < num_shares) {
-      const int g = vector * 4 / result.head_dim;
-      const auto* acc = reinterpret_cast<const float4*>(partials.acc) +
-                        int64_t{first_slot} * num_vectors + vector;
+    if (exists) {
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int slot = share + i * num_shares;
+        if (slot < count) {
+          const float4 value =
+              first == 0 ? ahead[i] : __ldcg(acc + int64_t{slot} * num_vectors + vector);
+          add_weighted(sum, weights[slot * group_size + g], value);
+        }
+      }
 #pragma unroll 8
-      for (int i = share; i < count; i += num_shares) {
-        const float4 value = __ldcg(acc + int64_t{i} * num_vectors);
-        const float weight = weights[i * group_size + g];
-        sum.x += weight * value.x;
-        sum.y += weight * value.y;
-        sum.z += weight * value.z;
-        sum.w += weight * value.w;
+      for (int slot = share + kAhead * num_shares; slot < count; slot += num_shares) {
+        add_weighted(sum, weights[slot * group_size + g],
+                     __ldcg(acc + int64_t{slot} * num_vectors + vector));
       }
     }
     sums[thread] = sum;
     __syncthreads();
-    if (vector < num_vectors && share == 0) {
+    if (exists && share == 0) {
       for (int i = 1; i < num_shares; ++i) {
-        const float4 other = sums[vector + i * num_vectors];
-        sum.x += other.x;
-        sum.y += other.y;
-        sum.z += other.z;
-        sum.w += other.w;
+        add_weighted(sum, 1, sums[vector + i * num_vectors]);
       }
-      const int g = vector * 4 / result.head_dim;
       const float scale = states[g].normalizer() * result.v_scale;
       reinterpret_cast<float4*>(result.out)[vector] = {sum.x * scale, sum.y * scale, sum.z * scale,
                                                        sum.w * scale};

@@ -30,7 +30,9 @@ struct Range {
 class RangeIterator {
  public:
   __device__ RangeIterator(const HybridDecodeParams& params, int max_parts)
-      : params_(params), max_parts_(max_parts), lane_(static_cast<int>(threadIdx.x % 32)) {}
+      : params_(params), max_parts_(max_parts), lane_(static_cast<int>(threadIdx.x % 32)) {
+    ask_for_row(0);
+  }
 
   // False at the end.
   __device__ bool next(Range& range) {
@@ -57,14 +59,23 @@ class RangeIterator {
   }
 
  private:
+  // One row ahead, to have the answer when it is wanted.
+  __device__ void ask_for_row(int row) {
+    if (row < params_.batch && lane_ < params_.num_kv_heads) {
+      next_set_ = params_.set_of_head[int64_t{row} * params_.num_kv_heads + lane_];
+      next_kv_len_ = static_cast<int>(params_.kv_lens[row]);
+    }
+  }
+
   __device__ void enter_row() {
-    set_ = HybridDecodeParams::kDense;
+    set_ = next_set_;
     len_ = 0;
     int units = 0;
     if (lane_ < params_.num_kv_heads) {
-      set_ = params_.set_of_head[int64_t{row_} * params_.num_kv_heads + lane_];
-      len_ = set_ == HybridDecodeParams::kDense ? static_cast<int>(params_.kv_lens[row_])
-                                                : params_.num_ids[set_];
+      len_ = set_ == HybridDecodeParams::kDense ? next_kv_len_ : params_.num_ids[set_];
+    }
+    ask_for_row(row_ + 1);
+    if (lane_ < params_.num_kv_heads) {
       units = max(1, (len_ + kUnitTokens - 1) / kUnitTokens);  // an empty head writes its zeros
     }
     units_end_ = sum_to_lane(units);
@@ -72,24 +83,33 @@ class RangeIterator {
     parts_ = min(max_parts_, max(1, total_ / kMinUnitsPerPart));
     const int grid = static_cast<int>(gridDim.x);
     // Rows of fewer parts than blocks start at blocks spread evenly.
-    const int first = static_cast<int>(int64_t{row_} * grid / params_.batch);
+    const int first = static_cast<int>(scaled(row_, grid, params_.batch));
     part_ = (static_cast<int>(blockIdx.x) - first + grid) % grid;
     unit_ = 0;
     end_unit_ = 0;
     if (part_ < parts_) {
-      unit_ = static_cast<int>(int64_t{total_} * part_ / parts_);
-      end_unit_ = static_cast<int>(int64_t{total_} * (part_ + 1) / parts_);
+      unit_ = static_cast<int>(scaled(total_, part_, parts_));
+      end_unit_ = static_cast<int>(scaled(total_, part_ + 1, parts_));
     }
   }
 
   [[nodiscard]] __device__ int part_of(int unit) const {
-    return static_cast<int>(((int64_t{unit} + 1) * parts_ - 1) / total_);
+    return static_cast<int>((static_cast<uint32_t>(unit + 1) * static_cast<uint32_t>(parts_) - 1) /
+                            static_cast<uint32_t>(total_));
+  }
+
+  // In 32 bits, which hold 192 parts of 22 million units, because a division of 64 costs a hundred
+  // instructions and every block waits for it before its first load.
+  [[nodiscard]] static __device__ uint32_t scaled(int value, int by, int over) {
+    return static_cast<uint32_t>(value) * static_cast<uint32_t>(by) / static_cast<uint32_t>(over);
   }
 
   const HybridDecodeParams& params_;
   int max_parts_;
   int lane_;
   int row_ = -1;
+  int next_set_ = HybridDecodeParams::kDense;
+  int next_kv_len_ = 0;
   int set_ = 0, len_ = 0, units_end_ = 0;  // of this lane's head
   int total_ = 0, parts_ = 0, part_ = 0;
   int unit_ = 0, end_unit_ = 0;

@@ -62,13 +62,16 @@ class WarpAttention {
   // The first `count` rows of a tile; its mean scores go to mean_scores[0 … count) unless null.
   __device__ void add_tile(uint32_t k_tile, uint32_t v_tile, int count, float* mean_scores) {
     float scores[kHeadTiles][4];
-    multiply_k(k_tile, scores);
+    Fragments fragments;
+    load_k(k_tile, fragments);
+    multiply_k(fragments, scores);
+    load_v(v_tile, fragments);
     if (mean_scores != nullptr) {
       emit_mean(scores, count, mean_scores);
     }
     uint32_t weights[kHeadTiles][kParts][2];
     weigh(scores, count, weights);
-    multiply_v(v_tile, weights);
+    multiply_v(fragments, weights);
   }
 
   // This warp's result of one head tile, to the memory of the merge.
@@ -144,30 +147,44 @@ class WarpAttention {
     }
   }
 
-  __device__ void multiply_k(uint32_t k_tile, float (&scores)[kHeadTiles][4]) {
+  // Fragments of K, or V transposed, of all steps: asked for at once, since a warp waits for each
+  // in turn otherwise.
+  using Fragments = uint32_t[kSteps / (Traits::kIsFp8 ? 2 : 1)][4];
+
+  static __device__ void load_k(uint32_t k_tile, Fragments& fragments) {
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(std::extent_v<Fragments>); ++i) {
+      load_matrices(fragments[i], k_tile + 16 * slot_of(lane() & 15, 2 * i + (lane() >> 4)));
+    }
+  }
+  static __device__ void load_v(uint32_t v_tile, Fragments& fragments) {
+    const int l = lane();
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(std::extent_v<Fragments>); ++i) {
+      // Bytes: matrices differ in their tokens first, then in their chunk; else the other way.
+      const int row = Traits::kIsFp8 ? (l & 7) + (l & 8) : (l & 7) + (l >> 4) * 8;
+      const int chunk = 2 * i + (Traits::kIsFp8 ? l >> 4 : (l >> 3) & 1);
+      load_matrices_transposed(fragments[i], v_tile + 16 * slot_of(row, chunk));
+    }
+  }
+  [[nodiscard]] static __device__ uint32_t slot_of(int row, int chunk) {
+    return static_cast<uint32_t>(chunk_slot<Traits::kRowBytes / 16>(row, chunk));
+  }
+
+  __device__ void multiply_k(const Fragments& fragments, float (&scores)[kHeadTiles][4]) {
+    // Parts have sums of their own: short chains of dependent instructions.
     float partial[kHeadTiles][kParts][4] = {};
-    const int row = lane() & 15;
-    if constexpr (Traits::kIsFp8) {
 #pragma unroll
-      for (int step = 0; step < kSteps; step += 2) {
-        uint32_t bytes[4];
-        load_matrices(bytes,
-                      k_tile + 16 * chunk_slot<Traits::kRowBytes / 16>(row, step + (lane() >> 4)));
+    for (int step = 0; step < kSteps; ++step) {
+      uint32_t a[4];
+      k_operand(fragments, step, a);
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const uint32_t a[4] = {
-              e4m3_pair_to_f16(bytes[2 * i] & 0xffff), e4m3_pair_to_f16(bytes[2 * i + 1] & 0xffff),
-              e4m3_pair_to_f16(bytes[2 * i] >> 16), e4m3_pair_to_f16(bytes[2 * i + 1] >> 16)};
-          multiply_k_step(step + i, a, partial);
+      for (int tile = 0; tile < kHeadTiles; ++tile) {
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) {
+          multiply_add<Element>(partial[tile][part], a, query_[tile][part][step][0],
+                                query_[tile][part][step][1]);
         }
-      }
-    } else {
-#pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
-        uint32_t a[4];
-        load_matrices(
-            a, k_tile + 16 * chunk_slot<Traits::kRowBytes / 16>(row, 2 * step + (lane() >> 4)));
-        multiply_k_step(step, a, partial);
       }
     }
 #pragma unroll
@@ -183,15 +200,35 @@ class WarpAttention {
     }
   }
 
-  // Parts have sums of their own: three short chains of dependent instructions instead of one.
-  __device__ void multiply_k_step(int step, const uint32_t (&a)[4],
-                                  float (&partial)[kHeadTiles][kParts][4]) {
+  static __device__ void k_operand(const Fragments& fragments, int step, uint32_t (&a)[4]) {
+    if constexpr (Traits::kIsFp8) {
+      const uint32_t top = fragments[step / 2][2 * (step % 2)];
+      const uint32_t bottom = fragments[step / 2][2 * (step % 2) + 1];
+      a[0] = e4m3_pair_to_f16(top & 0xffff);
+      a[1] = e4m3_pair_to_f16(bottom & 0xffff);
+      a[2] = e4m3_pair_to_f16(top >> 16);
+      a[3] = e4m3_pair_to_f16(bottom >> 16);
+    } else {
 #pragma unroll
-    for (int tile = 0; tile < kHeadTiles; ++tile) {
+      for (int i = 0; i < 4; ++i) {
+        a[i] = fragments[step][i];
+      }
+    }
+  }
+
+  static __device__ void v_operand(const Fragments& fragments, int step, uint32_t (&a)[4]) {
+    if constexpr (Traits::kIsFp8) {
+      // Bytes of (token, dimension), low to high: (t, d), (t, d + 1), (t + 1, d), (t + 1, d + 1).
+      const uint32_t top = __byte_perm(fragments[step / 2][2 * (step % 2)], 0, 0x3120);
+      const uint32_t bottom = __byte_perm(fragments[step / 2][2 * (step % 2) + 1], 0, 0x3120);
+      a[0] = e4m3_pair_to_f16(top & 0xffff);
+      a[1] = e4m3_pair_to_f16(top >> 16);
+      a[2] = e4m3_pair_to_f16(bottom & 0xffff);
+      a[3] = e4m3_pair_to_f16(bottom >> 16);
+    } else {
 #pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        multiply_add<Element>(partial[tile][part], a, query_[tile][part][step][0],
-                              query_[tile][part][step][1]);
+      for (int i = 0; i < 4; ++i) {
+        a[i] = fragments[step][i];
       }
     }
   }
@@ -265,45 +302,24 @@ class WarpAttention {
     }
   }
 
-  __device__ void multiply_v(uint32_t v_tile, const uint32_t (&weights)[kHeadTiles][kParts][2]) {
-    const int l = lane();
-    if constexpr (Traits::kIsFp8) {
-      const int row = (l & 7) + (l & 8);
+  __device__ void multiply_v(const Fragments& fragments,
+                             const uint32_t (&weights)[kHeadTiles][kParts][2]) {
+    constexpr int kTogether = 4;  // independent sums, so that none waits for its own last part
 #pragma unroll
-      for (int step = 0; step < kSteps; step += 2) {
-        uint32_t bytes[4];
-        load_matrices_transposed(
-            bytes, v_tile + 16 * chunk_slot<Traits::kRowBytes / 16>(row, step + (l >> 4)));
+    for (int first = 0; first < kSteps; first += kTogether) {
+      uint32_t a[kTogether][4];
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          // Bytes of (token, dimension), low to high: (t, d), (t, d + 1), (t + 1, d), (t + 1, d +
-          // 1).
-          const uint32_t top = __byte_perm(bytes[2 * i], 0, 0x3120);
-          const uint32_t bottom = __byte_perm(bytes[2 * i + 1], 0, 0x3120);
-          const uint32_t a[4] = {e4m3_pair_to_f16(top & 0xffff), e4m3_pair_to_f16(top >> 16),
-                                 e4m3_pair_to_f16(bottom & 0xffff), e4m3_pair_to_f16(bottom >> 16)};
-          multiply_v_step(step + i, a, weights);
-        }
+      for (int i = 0; i < kTogether; ++i) {
+        v_operand(fragments, first + i, a[i]);
       }
-    } else {
-      const int row = (l & 7) + (l >> 4) * 8;
-#pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
-        uint32_t a[4];
-        load_matrices_transposed(
-            a, v_tile + 16 * chunk_slot<Traits::kRowBytes / 16>(row, 2 * step + ((l >> 3) & 1)));
-        multiply_v_step(step, a, weights);
-      }
-    }
-  }
-
-  __device__ void multiply_v_step(int step, const uint32_t (&a)[4],
-                                  const uint32_t (&weights)[kHeadTiles][kParts][2]) {
-#pragma unroll
-    for (int tile = 0; tile < kHeadTiles; ++tile) {
 #pragma unroll
       for (int part = kParts - 1; part >= 0; --part) {  // small ones first
-        multiply_add<Element>(acc_[tile][step], a, weights[tile][part][0], weights[tile][part][1]);
+#pragma unroll
+        for (int i = 0; i < kTogether * kHeadTiles; ++i) {
+          const int tile = i % kHeadTiles;
+          multiply_add<Element>(acc_[tile][first + i / kHeadTiles], a[i / kHeadTiles],
+                                weights[tile][part][0], weights[tile][part][1]);
+        }
       }
     }
   }
