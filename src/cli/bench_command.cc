@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "bench/engine_bench.h"
+#include "cli/bench_attention.h"
 #include "cli/bench_linear.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
@@ -222,19 +223,6 @@ void add_crossover(CLI::App& bench) {
   command->callback([options] { run_session(*options, &BenchSession::crossover); });
 }
 
-// Known by name; their kernels are the CUDA backend's.
-void add_kernel_ops(CLI::App& bench) {
-  for (const std::string op : {"attention", "select"}) {
-    CLI::App* command = bench.add_subcommand(op, "Kernels alone (CUDA backend)");
-    command->allow_extras();
-    command->callback([op] {
-      fail(ErrorCode::kUnsupported, "bench ", op,
-           " needs the CUDA backend, which this build lacks; on the CPU, bench decode, prefill and "
-           "crossover measure the whole engine");
-    });
-  }
-}
-
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
@@ -244,7 +232,8 @@ void add_bench_command(CLI::App& app) {
   add_prefill(*bench);
   add_crossover(*bench);
   add_bench_linear(*bench);
-  add_kernel_ops(*bench);
+  add_bench_attention(*bench);
+  add_bench_select(*bench);
 }
 
 }  // namespace lychee::cli
