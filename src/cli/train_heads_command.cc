@@ -108,6 +108,7 @@ training::TrainingData training_data(const TrainOptions& options,
   data.phrase_words = options.phrase_words;
   data.seed = options.common.seed;
   std::vector<samples::Book> books;
+  books.reserve(options.text_files.size());
   for (const std::string& path : options.text_files) {
     books.emplace_back(read_text_file(path));
   }

@@ -92,18 +92,18 @@ std::optional<GateKind> parse_gate(std::string_view name) {
 }
 
 const Gate& gate_of(GateKind kind) {
-  static const HardKumaGate hard_kuma;
-  static const HardConcreteGate hard_concrete;
-  static const DirectGate direct;
+  static const HardKumaGate kHardKuma;
+  static const HardConcreteGate kHardConcrete;
+  static const DirectGate kDirect;
   switch (kind) {
     case GateKind::kHardConcrete:
-      return hard_concrete;
+      return kHardConcrete;
     case GateKind::kDirect:
-      return direct;
+      return kDirect;
     case GateKind::kHardKuma:
       break;
   }
-  return hard_kuma;
+  return kHardKuma;
 }
 
 }  // namespace lychee::training

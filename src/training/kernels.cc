@@ -3,7 +3,7 @@
 namespace lychee::training {
 
 const Kernels<float>& cpu_kernels() {
-  static const Kernels<float> kernels = {
+  static const Kernels<float> kKernels = {
       .rms_norm = norm::cpu::rms_norm,
       .rms_norm_backward = norm::cpu::rms_norm_backward,
       .apply_rope_table = rope::cpu::apply_rope_table,
@@ -22,7 +22,7 @@ const Kernels<float>& cpu_kernels() {
       .select_tokens = attention::cpu::select_tokens,
       .kl_divergence = loss::cpu::kl_divergence,
       .mean_square = loss::cpu::mean_square};
-  return kernels;
+  return kKernels;
 }
 
 }  // namespace lychee::training
