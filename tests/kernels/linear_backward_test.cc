@@ -27,7 +27,8 @@ constexpr Case kCases[] = {
     {"one_of_each", 1, 256, 1, false, 0},
     {"odd_rows_strided", 7, 512, 61, false, 3},
     {"added", 5, 256, 129, true, 1},
-    {"several_panels", 3, 8192, 300, true, 0},
+    {"several_panels", 3, 8192, 300, false, 0},
+    {"several_panels_added", 3, 8192, 300, true, 0},
 };
 
 class LinearBackwardTest : public testing::TestWithParam<std::tuple<DType, Case>> {};
