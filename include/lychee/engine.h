@@ -16,7 +16,7 @@
 namespace lychee {
 
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
-enum class KvDtype : uint8_t { kAuto, kF32, kF16, kBF16 };
+enum class KvDtype : uint8_t { kAuto, kF32, kF16, kBF16, kFP8 };  // kFP8: CUDA alone
 
 // What the matrices of a model are rounded to when it is loaded.
 enum class WeightFormat : uint8_t { kFile, kBF16, kFP8, kInt8, kInt4 };
@@ -46,7 +46,7 @@ struct EngineOptions {
   bool exact = false;            // f32 arithmetic throughout, for parity tests
   int threads = 0;               // compute threads; 0: all cores
   int64_t max_cache_tokens = 0;  // KV capacity over all sequences; 0: what memory allows
-  int prefill_chunk = 512;       // prompt tokens per pass
+  int prefill_chunk = 0;         // prompt tokens per pass; 0: 512, on CUDA 4096
   bool load_tokenizer = true;    // false: token ids alone
   std::function<void(const MemoryPlan&)> on_memory_plan = {};  // called before loading
 };
@@ -67,7 +67,8 @@ struct ModelInfo {
   std::string weights;                // "file", or what they were rounded to
   MemoryPlan memory;
   std::string kv_dtype;  // effective
-  std::string device;    // effective
+  std::string device;    // effective: "cpu" or "cuda"
+  std::string gpu;       // its name; empty on the CPU
   std::string header_sha256;
   int threads = 0;
   std::vector<int32_t> eos_ids;

@@ -6,8 +6,10 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "bench/device_timer.h"
 #include "bench/stopwatch.h"
 #include "kernels/attention/params.h"
+#include "tensor/device.h"
 
 namespace lychee::bench {
 
@@ -101,6 +103,20 @@ int64_t EngineBench::cache_tokens(int64_t context, int batch) {
   return tokens;
 }
 
+MemoryRates EngineBench::rates(int64_t bytes) {
+  if (engine_.model().device != "cuda") {
+    return ruler_.measure(bytes);
+  }
+  if (!gpu_rates_) {
+    // More than this reads no faster; a cache that took all memory leaves less.
+    constexpr int64_t kEnough = int64_t{1} << 30;
+    constexpr int kRepeats = 15;
+    const int64_t size = std::clamp(query_cuda().free_bytes / 4, int64_t{1} << 20, kEnough);
+    gpu_rates_ = DeviceTimer(kRepeats).rates(size);
+  }
+  return *gpu_rates_;
+}
+
 std::vector<Sequence> EngineBench::noise(int64_t context, int batch) {
   std::vector<Sequence> sequences;
   for (int i = 0; i < batch; ++i) {
@@ -149,7 +165,7 @@ Row EngineBench::decode_row(std::span<const Sequence> past, const GenerationOpti
   found.tokens = found.batch;
   found.kv_read = stats.kv_read();
   found.us = spread_of(us);
-  found.memory = ruler_.measure(static_cast<int64_t>(found.bytes));
+  found.memory = rates(static_cast<int64_t>(found.bytes));
   return make_row(found);
 }
 
@@ -180,7 +196,7 @@ Row EngineBench::prefill(int64_t context) {
   found.tokens = context;
   found.flop = prefill_flop(model, static_cast<double>(context));
   found.us = spread_of(us);
-  found.memory = ruler_.measure(model.weight_bytes_per_step);
+  found.memory = rates(model.weight_bytes_per_step);
   return make_row(found);
 }
 

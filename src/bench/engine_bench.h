@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "bench/memory_rates.h"
@@ -44,10 +45,14 @@ class EngineBench {
   [[nodiscard]] bool faster_than_dense(int64_t kv_len, const GenerationOptions& policy,
                                        Crossover& crossover);
 
+  // Of the memory that the engine decodes from.
+  [[nodiscard]] MemoryRates rates(int64_t bytes);
+
   Engine& engine_;
   uint64_t seed_;
   int repeats_;
   MemoryRuler ruler_;
+  std::optional<MemoryRates> gpu_rates_;
 };
 
 }  // namespace lychee::bench

@@ -202,6 +202,9 @@ nlohmann::ordered_json describe_options(const GenerationOptions& generation, con
   json["seed"] = common.seed;
   json["threads"] = info.threads;
   json["device"] = info.device;
+  if (!info.gpu.empty()) {
+    json["gpu"] = info.gpu;
+  }
   json["model"] = model.model;
   json["model_sha256"] = info.header_sha256;
   return json;

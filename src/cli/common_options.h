@@ -31,7 +31,7 @@ struct ModelOptions {
   std::string weights = "file";
   bool exact = false;
   int64_t max_cache_tokens = 0;
-  int prefill_chunk = 512;
+  int prefill_chunk = 0;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
 // What `--model` names, as a file, a folder or builtin:…; an hf: model is fetched when the cache

@@ -16,7 +16,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->group(group);
   command
       .add_option("--kv-dtype", options.kv_dtype,
-                  "f32, f16 or bf16; default f16, bf16 for BF16 models, f32 for F32 ones")
+                  "f32, f16, bf16 or fp8 (CUDA); default f16, bf16 for BF16 models, f32 for F32 "
+                  "ones")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
       ->group(group);
   command
@@ -31,20 +32,20 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "KV cache capacity; default: what memory allows")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
-  command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per pass")
+  command
+      .add_option("--prefill-chunk", options.prefill_chunk,
+                  "Prompt tokens per pass; default 512, on CUDA 4096")
       ->check(whole_number(1, 65536))
-      ->capture_default_str()
       ->group(group);
 }
 
 namespace {
 
 KvDtype parse_kv_dtype(const std::string& name) {
-  require(name != "fp8", ErrorCode::kUnsupported,
-          "--kv-dtype fp8 needs the CUDA backend, which this build lacks; use f16, bf16 or f32");
   return name == "f32"    ? KvDtype::kF32
          : name == "f16"  ? KvDtype::kF16
          : name == "bf16" ? KvDtype::kBF16
+         : name == "fp8"  ? KvDtype::kFP8
                           : KvDtype::kAuto;
 }
 

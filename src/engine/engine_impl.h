@@ -20,7 +20,9 @@ namespace lychee {
 struct Engine::Impl {
   explicit Impl(const EngineOptions& options);
   void load_tokenizer(bool wanted);
-  void describe(const EngineOptions& options, const engine::LoadPlan& plan);
+  void make_cuda_decoder(const EngineOptions& options, const engine::LoadPlan& plan);
+  void describe(const EngineOptions& options, const engine::LoadPlan& plan,
+                const std::optional<CudaDevice>& gpu);
 
   // Throws Error(kInvalidArgument) for an id the model does not have.
   void check_tokens(std::span<const int32_t> ids) const;
@@ -45,8 +47,8 @@ struct Engine::Impl {
   std::unique_ptr<model::KvCache> cache;
   std::unique_ptr<model::Decoder> decoder;
   std::unique_ptr<engine::PendingLogits> pending;
-  int prefill_chunk;
-  int sampled_vocab;  // ids beyond it are padding rows and never drawn
+  int prefill_chunk = 0;
+  int sampled_vocab = 0;  // ids beyond it are padding rows and never drawn
   std::vector<float> batch_logits;
 };
 

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/math.h"
-#include "model/weights.h"
 
 namespace lychee {
 
@@ -39,8 +38,12 @@ constexpr int64_t kMaxCacheTokens = std::numeric_limits<int32_t>::max();
 constexpr int kMaxThreads = 1024;
 constexpr int64_t kReserve = 512 << 20;  // the system, the driver
 
-DType choose_kv_dtype(KvDtype wanted, DType weights) {
+DType choose_kv_dtype(KvDtype wanted, DType weights, bool cuda) {
   switch (wanted) {
+    case KvDtype::kFP8:
+      require(cuda, ErrorCode::kUnsupported,
+              "a KV cache in fp8 needs the CUDA backend; use f16, bf16 or f32 on the CPU");
+      return DType::kF8E4M3;
     case KvDtype::kF32:
       return DType::kF32;
     case KvDtype::kF16:
@@ -61,10 +64,8 @@ int64_t mib(int64_t bytes) {
 }  // namespace
 
 void check_options(const EngineOptions& options) {
-  require(options.device != Device::kCuda, ErrorCode::kUnsupported,
-          "device cuda: this build has no CUDA support");
-  require(options.prefill_chunk >= 1, ErrorCode::kInvalidArgument, "prefill chunk ",
-          options.prefill_chunk, " must be at least 1");
+  require(options.prefill_chunk >= 0, ErrorCode::kInvalidArgument, "prefill chunk ",
+          options.prefill_chunk, " must be at least 1, or 0 for the device's");
   require(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
           "threads ", options.threads, " must be between 0 (all cores) and ", kMaxThreads);
   require(options.max_cache_tokens >= 0 && options.max_cache_tokens <= kMaxCacheTokens,
@@ -72,35 +73,63 @@ void check_options(const EngineOptions& options) {
           " tokens must be between 0 (what memory allows) and ", kMaxCacheTokens);
 }
 
-std::optional<DType> weight_dtype(WeightFormat format) {
+std::optional<CudaDevice> choose_gpu(const EngineOptions& options) {
+  if (options.device == Device::kCpu) {
+    return std::nullopt;
+  }
+  CudaDevice gpu = query_cuda();
+  if (gpu.available) {
+    return gpu;
+  }
+  require(options.device == Device::kAuto, ErrorCode::kUnsupported, "device cuda: ", gpu.missing);
+  return std::nullopt;
+}
+
+std::optional<DType> cpu_weights(WeightFormat format) {
   switch (format) {
-    case WeightFormat::kFP8:
-      fail(ErrorCode::kUnsupported,
-           "weights fp8 need the CUDA backend, which this build lacks; use bf16, int8 or int4");
+    case WeightFormat::kFile:
+      break;
     case WeightFormat::kBF16:
       return DType::kBF16;
+    case WeightFormat::kFP8:
+      fail(ErrorCode::kUnsupported,
+           "weights in fp8 need the CUDA backend; use bf16, int8 or int4 on the CPU");
     case WeightFormat::kInt8:
       return DType::kQ8_0;
     case WeightFormat::kInt4:
       return DType::kQ4_0;
+  }
+  return std::nullopt;
+}
+
+std::optional<linear::DeviceFormat> cuda_weights(WeightFormat format) {
+  switch (format) {
     case WeightFormat::kFile:
       break;
+    case WeightFormat::kBF16:
+      return linear::DeviceFormat::kBF16;
+    case WeightFormat::kFP8:
+      return linear::DeviceFormat::kFp8;
+    case WeightFormat::kInt8:
+      return linear::DeviceFormat::kInt8;
+    case WeightFormat::kInt4:
+      return linear::DeviceFormat::kInt4;
   }
   return std::nullopt;
 }
 
 LoadPlan plan_loading(const EngineOptions& options, const io::ModelConfig& config,
-                      int64_t file_weight_bytes, int64_t workspace_bytes, int64_t available_bytes) {
+                      const Demands& demands) {
   LoadPlan plan;
-  plan.weights = weight_dtype(options.weights);
   plan.kv = {config.num_layers, config.num_kv_heads, config.head_dim,
-             choose_kv_dtype(options.kv_dtype, config.dtype)};
+             choose_kv_dtype(options.kv_dtype, config.dtype, demands.cuda)};
   MemoryPlan& memory = plan.memory;
-  memory.weight_bytes =
-      plan.weights ? model::weight_bytes(config, *plan.weights) : file_weight_bytes;
-  memory.workspace_bytes = workspace_bytes;
+  memory.weight_bytes = demands.weight_bytes;
+  memory.workspace_bytes = demands.workspace_bytes;
   memory.cache_bytes_per_token = plan.kv.bytes_per_token();
-  memory.available_bytes = available_bytes;
+  memory.available_bytes = demands.available_bytes;
+  const int64_t available_bytes = demands.available_bytes;
+  const int64_t workspace_bytes = demands.workspace_bytes;
   const int64_t wanted = round_up(options.max_cache_tokens, int64_t{kPageSize});
   if (available_bytes == 0 && wanted > 0) {
     memory.cache_tokens = wanted;
@@ -113,7 +142,8 @@ LoadPlan plan_loading(const EngineOptions& options, const io::ModelConfig& confi
           mib(memory.weight_bytes), " MiB and the workspace ", mib(workspace_bytes), " MiB, of ",
           mib(available_bytes), " MiB that are free, of which ", mib(kReserve),
           " MiB stay with the system; a token of KV cache takes ", memory.cache_bytes_per_token,
-          " bytes. Try --weights int8 or int4, or a smaller model");
+          " bytes. Try --weights int8 or int4, or a smaller model",
+          demands.cuda ? ", or --device cpu" : "");
   require(wanted <= fitting, ErrorCode::kOutOfMemory, "a KV cache of ", wanted, " tokens takes ",
           mib(wanted * memory.cache_bytes_per_token), " MiB, and ", mib(left),
           " MiB are left beside the weights (", mib(memory.weight_bytes), " MiB), the workspace (",

@@ -36,7 +36,9 @@ class Decoder {
   virtual void fill_noise(int64_t begin, int64_t end, uint64_t seed,
                           std::span<const int32_t> pages) = 0;
 
+  // As they lie on the host.
   [[nodiscard]] virtual const ModelWeights& weights() const = 0;
+  [[nodiscard]] virtual int64_t weight_bytes_per_step() const { return weights().bytes_per_step(); }
 };
 
 }  // namespace lychee::model

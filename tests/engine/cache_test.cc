@@ -157,7 +157,7 @@ TEST_F(CacheTest, EngineRefusesImpossibleOptions) {
   refused("9223372036854775807 tokens", [](EngineOptions& options) {
     options.max_cache_tokens = std::numeric_limits<int64_t>::max();
   });
-  refused("prefill chunk 0", [](EngineOptions& options) { options.prefill_chunk = 0; });
+  refused("prefill chunk -1", [](EngineOptions& options) { options.prefill_chunk = -1; });
   EngineOptions cuda = tiny_.options();
   cuda.device = Device::kCuda;
   expect_error(ErrorCode::kUnsupported, "no CUDA support", [&] { const Engine engine(cuda); });

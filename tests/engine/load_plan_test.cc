@@ -17,11 +17,13 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 class LoadPlanTest : public testing::Test {
  protected:
   [[nodiscard]] LoadPlan plan(int64_t available, int64_t cache_tokens,
-                              WeightFormat weights = WeightFormat::kFile) const {
+                              int64_t weight_bytes = 15317 * kMiB) const {
     EngineOptions options;
-    options.weights = weights;
     options.max_cache_tokens = cache_tokens;
-    return plan_loading(options, config_, 15317 * kMiB, 1024 * kMiB, available);
+    return plan_loading(options, config_,
+                        {.weight_bytes = weight_bytes,
+                         .workspace_bytes = 1024 * kMiB,
+                         .available_bytes = available});
   }
 
   io::ModelConfig config_ = io::shape_config("shape:llama3-8b");
@@ -46,10 +48,11 @@ TEST_F(LoadPlanTest, RefusesWithTheNumbersAndWhatWouldFit) {
 }
 
 TEST_F(LoadPlanTest, SmallerWeightsLeaveMore) {
-  const LoadPlan int4 = plan(16 * kGiB, 0, WeightFormat::kInt4);
-  EXPECT_EQ(int4.weights, DType::kQ4_0);
-  EXPECT_EQ(int4.memory.weight_bytes, model::weight_bytes(config_, DType::kQ4_0));
-  EXPECT_GT(int4.memory.cache_tokens, 70000);
+  const std::optional<DType> int4 = cpu_weights(WeightFormat::kInt4);
+  ASSERT_TRUE(int4.has_value());
+  const int64_t bytes = model::weight_bytes(config_, *int4);
+  EXPECT_LT(bytes, 6 * kGiB);
+  EXPECT_GT(plan(16 * kGiB, 0, bytes).memory.cache_tokens, 70000);
 }
 
 TEST_F(LoadPlanTest, UnknownMemoryIsTakenOnTrust) {

@@ -4,6 +4,8 @@
 
 #include "kernels/attention/params.h"
 
+struct CUstream_st;
+
 namespace lychee::noise {
 
 // SplitMix64's output for word `index` of stream `seed`: random access, the same on every device.
@@ -47,5 +49,9 @@ struct FillKvParams {
 namespace cpu {
 void fill_kv(const FillKvParams& params);
 }
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void fill_kv(const FillKvParams& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::noise

@@ -1,0 +1,309 @@
+#include "model/cuda_buffers.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/attention/hybrid_decode.h"
+#include "kernels/attention/select_tokens.h"
+#include "kernels/linear/linear.h"
+#include "kernels/sampling/sample.h"
+#include "model/cuda_memory.h"
+
+namespace lychee::model {
+
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+// Bytes of x, normed, qkv, attended, gate, the RoPE table, ids, positions; then of what decode rows
+// alone take: logits and frequencies.
+std::array<int64_t, 10> activation_bytes(const io::ModelConfig& config, int64_t max_rows) {
+  const int64_t q_size = int64_t{config.num_q_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.num_kv_heads} * config.head_dim;
+  return {max_rows * config.hidden_size * kFloat,
+          max_rows * config.hidden_size * kFloat,
+          max_rows * (q_size + 2 * kv_size) * kFloat,
+          max_rows * q_size * kFloat,
+          max_rows * config.intermediate_size * kFloat,
+          max_rows * config.head_dim * kFloat,
+          max_rows * static_cast<int64_t>(sizeof(int32_t)),
+          max_rows * static_cast<int64_t>(sizeof(int64_t)),
+          linear::kMaxDecodeRows * config.vocab_size * kFloat,
+          linear::kMaxDecodeRows * config.head_dim / 2 * kFloat};
+}
+
+// The most scratch that any of the model's matrices wants.
+int64_t most_linear_scratch(const CudaWeights& weights, int64_t max_rows, bool exact,
+                            const linear::DeviceGemm* gemm) {
+  int64_t most = 0;
+  const auto add = [&](std::initializer_list<const CudaLinear*> linears, int64_t rows,
+                       bool swiglu) {
+    std::vector<linear::DeviceLinearTarget> targets;
+    for (const CudaLinear* linear : linears) {
+      targets.push_back({linear->weight, linear->bias, nullptr, linear->weight.out_features});
+    }
+    const int64_t in_features = targets.front().weight.in_features;
+    most = std::max(most, linear::cuda::linear_workspace_bytes({.num_rows = rows,
+                                                                .in_features = in_features,
+                                                                .x = nullptr,
+                                                                .x_stride = in_features,
+                                                                .targets = targets,
+                                                                .accumulate = false,
+                                                                .swiglu = swiglu,
+                                                                .exact = exact,
+                                                                .gemm = gemm,
+                                                                .workspace = nullptr}));
+  };
+  for (const CudaLayer& layer : weights.layers()) {
+    add({&layer.q, &layer.k, &layer.v}, max_rows, false);
+    add({&layer.o}, max_rows, false);
+    add({&layer.gate, &layer.up}, max_rows, true);
+    add({&layer.down}, max_rows, false);
+  }
+  add({&weights.lm_head()}, linear::kMaxDecodeRows, false);
+  return most;
+}
+
+}  // namespace
+
+int64_t CudaActivations::bytes(const io::ModelConfig& config, int max_rows) {
+  DeviceLayout layout;
+  for (const int64_t size : activation_bytes(config, max_rows)) {
+    layout.add(size);
+  }
+  return layout.bytes();
+}
+
+CudaActivations::CudaActivations(const io::ModelConfig& config, const CudaWeights& weights,
+                                 int rows, bool exact, const linear::DeviceGemm* gemm,
+                                 const Stream& stream)
+    : max_rows(rows), memory_(bytes(config, rows)) {
+  DeviceLayout layout;
+  std::array<std::byte*, 10> places{};
+  const std::array<int64_t, 10> sizes = activation_bytes(config, rows);
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    places[i] = memory_.data() + layout.add(sizes[i]);
+  }
+  const auto floats = [&](size_t i) { return reinterpret_cast<float*>(places[i]); };
+  x = floats(0);
+  normed = floats(1);
+  qkv = floats(2);
+  attended = floats(3);
+  gate = floats(4);
+  rope_table = floats(5);
+  ids = reinterpret_cast<int32_t*>(places[6]);
+  positions = reinterpret_cast<int64_t*>(places[7]);
+  logits = floats(8);
+  inv_freq = floats(9);
+
+  DeviceLayout scratch;
+  const int64_t linear_at = scratch.add(most_linear_scratch(weights, rows, exact, gemm));
+  const int64_t argmax_at =
+      scratch.add(sampling::cuda::argmax_workspace_bytes(linear::kMaxDecodeRows));
+  scratch_ = DeviceBuffer(scratch.bytes());
+  fill_on_device(scratch_.data(), 0, scratch.bytes(), stream.get());
+  linear_workspace = scratch_.data() + linear_at;
+  argmax_workspace = scratch_.data() + argmax_at;
+  pinned_ = PinnedBuffer(linear::kMaxDecodeRows * static_cast<int64_t>(sizeof(int32_t)));
+  greedy_ids = reinterpret_cast<int32_t*>(pinned_.data());
+}
+
+// Where the parts of a step lie. What changes with every step comes first, then what seldom does,
+// then what stays on the device.
+struct CudaStepMemory::Offsets {
+  int64_t ids, positions, kv_lens, inv_freq;
+  int64_t changing_bytes;
+  int64_t page_tables, set_of_head, emit_scores;
+  std::vector<int64_t> active;
+  int64_t uploaded_bytes;
+  int64_t scores, token_ids, num_ids, num_ids_log, arrivals, attention_workspace, select_workspace;
+  int64_t total_bytes;
+  int64_t page_table_stride;
+  int64_t arrivals_bytes;
+};
+
+CudaStepMemory::Offsets CudaStepMemory::offsets(const CudaStepShape& shape) const {
+  const int64_t batch = shape.batch;
+  const int64_t heads = batch * config_.num_kv_heads;
+  const attention::HybridDecodeParams decode = decode_params(shape);
+  DeviceLayout layout;
+  Offsets at{};
+  at.page_table_stride = shape.max_kv_len / attention::kPageSize;
+  at.ids = layout.add(batch * 4);
+  at.positions = layout.add(batch * 8);
+  at.kv_lens = layout.add(batch * 8);
+  at.inv_freq = layout.add(batch * config_.head_dim / 2 * kFloat);
+  at.changing_bytes = layout.bytes();
+  at.page_tables = layout.add(batch * at.page_table_stride * 4);
+  at.set_of_head = layout.add(config_.num_layers * heads * 4);
+  at.emit_scores = layout.add(config_.num_layers * heads);
+  for (size_t i = 0; i < shape.groups.size(); ++i) {
+    at.active.push_back(layout.add(config_.num_layers * heads));
+  }
+  at.uploaded_bytes = layout.bytes();
+  at.scores = layout.add(shape.groups.empty() ? 0 : heads * shape.max_kv_len * kFloat);
+  at.token_ids = layout.add(heads * shape.set_stride * 4);
+  at.num_ids = layout.add(heads * 4);
+  at.num_ids_log = layout.add(config_.num_layers * heads * 4);
+  at.arrivals_bytes = attention::cuda::hybrid_decode_num_arrivals(decode) * 4;
+  at.arrivals = layout.add(at.arrivals_bytes);
+  at.attention_workspace = layout.add(attention::cuda::hybrid_decode_workspace_bytes(decode));
+  int64_t select_bytes = 0;
+  for (const CudaStepShape::Group& group : shape.groups) {
+    select_bytes = std::max(select_bytes, attention::cuda::select_tokens_workspace_bytes(
+                                              select_params(shape, group.selection)));
+  }
+  at.select_workspace = layout.add(select_bytes);
+  at.total_bytes = layout.bytes();
+  return at;
+}
+
+attention::HybridDecodeParams CudaStepMemory::decode_params(const CudaStepShape& shape) const {
+  attention::HybridDecodeParams p{};
+  p.batch = shape.batch;
+  p.num_q_heads = config_.num_q_heads;
+  p.num_kv_heads = config_.num_kv_heads;
+  p.head_dim = config_.head_dim;
+  p.kv = kv_;
+  p.page_table_stride = shape.max_kv_len / attention::kPageSize;
+  p.token_ids_stride = shape.set_stride;
+  p.scores_stride = shape.max_kv_len;
+  return p;
+}
+
+attention::SelectTokensParams CudaStepMemory::select_params(const CudaStepShape& shape,
+                                                            const Selection& selection) const {
+  attention::SelectTokensParams p{};
+  p.num_rows = shape.batch * config_.num_kv_heads;
+  p.scores_stride = shape.max_kv_len;
+  p.selection = selection;
+  p.token_ids_stride = shape.set_stride;
+  p.rows_per_kv_len = config_.num_kv_heads;
+  return p;
+}
+
+bool CudaStepMemory::reserve(const CudaStepShape& shape, const Stream& stream) {
+  const Offsets at = offsets(shape);
+  bool moved = false;
+  if (memory_.bytes() < at.total_bytes) {
+    stream.synchronize();
+    memory_ = DeviceBuffer();  // before the new one is taken
+    memory_ = DeviceBuffer(at.total_bytes);
+    moved = true;
+  }
+  if (pinned_.bytes() < at.uploaded_bytes) {
+    pinned_ = PinnedBuffer(at.uploaded_bytes);
+    moved = true;
+  }
+  const int64_t log_bytes = int64_t{config_.num_layers} * shape.batch * config_.num_kv_heads * 4;
+  if (log_.bytes() < log_bytes) {
+    log_ = PinnedBuffer(log_bytes);
+    moved = true;
+  }
+  if (moved) {
+    uploaded_ = {};
+  }
+  return moved;
+}
+
+CudaStepMemory::Places CudaStepMemory::places(const CudaStepShape& shape) const {
+  const Offsets at = offsets(shape);
+  const auto place = [&]<typename T>(int64_t offset, T*& address) {
+    address = reinterpret_cast<T*>(memory_.data() + offset);
+  };
+  Places places{};
+  place(at.ids, places.ids);
+  place(at.positions, places.positions);
+  place(at.kv_lens, places.kv_lens);
+  place(at.inv_freq, places.inv_freq);
+  place(at.page_tables, places.page_tables);
+  places.page_table_stride = at.page_table_stride;
+  place(at.set_of_head, places.set_of_head);
+  place(at.emit_scores, places.emit_scores);
+  for (const int64_t offset : at.active) {
+    places.active.push_back(reinterpret_cast<uint8_t*>(memory_.data() + offset));
+  }
+  place(at.scores, places.scores);
+  place(at.token_ids, places.token_ids);
+  place(at.num_ids, places.num_ids);
+  place(at.num_ids_log, places.num_ids_log);
+  places.num_ids_log_host = reinterpret_cast<int32_t*>(log_.data());
+  place(at.arrivals, places.arrivals);
+  places.attention_workspace = memory_.data() + at.attention_workspace;
+  places.select_workspace = memory_.data() + at.select_workspace;
+  return places;
+}
+
+void CudaStepMemory::upload(std::span<const DecodeRow> rows, const CudaStepPlan& plan,
+                            std::span<const float> inv_freq, const Stream& stream) {
+  const Offsets at = offsets(plan.shape);
+  copied_.synchronize();  // the copy before this one has left the pinned memory
+  const auto host = [&](int64_t offset) { return pinned_.data() + offset; };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    reinterpret_cast<int32_t*>(host(at.ids))[i] = rows[i].token_id;
+    reinterpret_cast<int64_t*>(host(at.positions))[i] = rows[i].position;
+    reinterpret_cast<int64_t*>(host(at.kv_lens))[i] = rows[i].position + 1;
+  }
+  if (!inv_freq.empty()) {
+    std::memcpy(host(at.inv_freq), inv_freq.data(), inv_freq.size_bytes());
+  }
+  bool changed = uploaded_ != plan.shape;
+  const auto replace = [&](int64_t offset, const void* data, size_t bytes) {
+    changed = changed || std::memcmp(host(offset), data, bytes) != 0;
+    if (changed) {
+      std::memcpy(host(offset), data, bytes);
+    }
+  };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto pages =
+        static_cast<size_t>(ceil_div(rows[i].position + 1, int64_t{attention::kPageSize}));
+    replace(at.page_tables + static_cast<int64_t>(i) * at.page_table_stride * 4,
+            rows[i].pages.data(), pages * sizeof(int32_t));
+  }
+  const CudaStepTables& tables = plan.tables;
+  replace(at.set_of_head, tables.set_of_head.data(), tables.set_of_head.size() * sizeof(int32_t));
+  replace(at.emit_scores, tables.emit_scores.data(), tables.emit_scores.size());
+  for (size_t i = 0; i < tables.active.size(); ++i) {
+    replace(at.active[i], tables.active[i].data(), tables.active[i].size());
+  }
+  if (uploaded_ != plan.shape) {
+    // Another shape lays other things where the counters are.
+    fill_on_device(memory_.data() + at.arrivals, 0, at.arrivals_bytes, stream.get());
+    uploaded_ = plan.shape;
+  }
+  copy_to_device(memory_.data(), pinned_.data(), changed ? at.uploaded_bytes : at.changing_bytes,
+                 stream.get());
+  copied_.record(stream.get());
+}
+
+const int32_t* CudaStepMemory::upload_prompt(std::span<const int32_t> token_ids,
+                                             int64_t first_position, std::span<const int32_t> pages,
+                                             const CudaActivations& activations,
+                                             const Stream& stream) {
+  const auto rows = std::ssize(token_ids);
+  DeviceLayout layout;
+  layout.add(rows * 4);
+  const int64_t positions_at = layout.add(rows * 8);
+  const int64_t pages_at = layout.add(std::ssize(pages) * 4);
+  if (prompt_host_.bytes() < layout.bytes()) {
+    stream.synchronize();
+    prompt_host_ = PinnedBuffer(2 * layout.bytes());
+    prompt_pages_ = DeviceBuffer(2 * layout.bytes());
+  }
+  copied_.synchronize();
+  std::copy(token_ids.begin(), token_ids.end(), reinterpret_cast<int32_t*>(prompt_host_.data()));
+  auto* positions = reinterpret_cast<int64_t*>(prompt_host_.data() + positions_at);
+  for (int64_t i = 0; i < rows; ++i) {
+    positions[i] = first_position + i;
+  }
+  std::copy(pages.begin(), pages.end(), reinterpret_cast<int32_t*>(prompt_host_.data() + pages_at));
+  copy_to_device(activations.ids, prompt_host_.data(), rows * 4, stream.get());
+  copy_to_device(activations.positions, positions, rows * 8, stream.get());
+  copy_to_device(prompt_pages_.data(), prompt_host_.data() + pages_at, std::ssize(pages) * 4,
+                 stream.get());
+  copied_.record(stream.get());
+  return reinterpret_cast<const int32_t*>(prompt_pages_.data());
+}
+
+}  // namespace lychee::model

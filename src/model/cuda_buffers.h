@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "io/model_files.h"
+#include "kernels/attention/params.h"
+#include "kernels/linear/device_linear.h"
+#include "model/cuda_step.h"
+#include "model/cuda_weights.h"
+#include "tensor/device_buffer.h"
+#include "tensor/stream.h"
+
+namespace lychee::model {
+
+// Activations and scratch of a pass, in device memory unless said otherwise.
+struct CudaActivations {
+  CudaActivations(const io::ModelConfig& config, const CudaWeights& weights, int max_rows,
+                  bool exact, const linear::DeviceGemm* gemm, const Stream& stream);
+  [[nodiscard]] static int64_t bytes(const io::ModelConfig& config, int max_rows);
+
+  int64_t max_rows;
+  float* x;            // [max_rows, hidden_size], the residual stream
+  float* normed;       // same
+  float* qkv;          // [max_rows, (num_q_heads + 2 num_kv_heads) · head_dim]
+  float* attended;     // [max_rows, num_q_heads · head_dim]
+  float* gate;         // [max_rows, intermediate_size]
+  float* rope_table;   // [max_rows, head_dim]
+  float* inv_freq;     // [kMaxDecodeRows, head_dim / 2]
+  float* logits;       // [kMaxDecodeRows, vocab_size]
+  int32_t* ids;        // [max_rows], of a prefill
+  int64_t* positions;  // same
+  void* linear_workspace;
+  void* argmax_workspace;
+  int32_t* greedy_ids;  // [kMaxDecodeRows], in pinned host memory
+
+ private:
+  DeviceBuffer memory_;
+  DeviceBuffer scratch_;
+  PinnedBuffer pinned_;
+};
+
+// What a decode step reads besides activations: uploaded before it, or carried from layer to layer.
+class CudaStepMemory {
+ public:
+  // `kv`: the cache's first layer.
+  CudaStepMemory(const io::ModelConfig& config, const attention::PagedKv& kv)
+      : config_(config), kv_(kv) {}
+
+  // Makes room for steps of `shape`. True when addresses changed.
+  [[nodiscard]] bool reserve(const CudaStepShape& shape, const Stream& stream);
+  // Fills the tables and enqueues their copy to the device; what has not changed stays.
+  void upload(std::span<const DecodeRow> rows, const CudaStepPlan& plan,
+              std::span<const float> inv_freq, const Stream& stream);
+  // Ids and positions of a prefill go to `activations`; returns where the pages went.
+  [[nodiscard]] const int32_t* upload_prompt(std::span<const int32_t> token_ids,
+                                             int64_t first_position, std::span<const int32_t> pages,
+                                             const CudaActivations& activations,
+                                             const Stream& stream);
+
+  // The parts of kernel arguments that follow from the shape.
+  [[nodiscard]] attention::HybridDecodeParams decode_params(const CudaStepShape& shape) const;
+  [[nodiscard]] attention::SelectTokensParams select_params(const CudaStepShape& shape,
+                                                            const Selection& selection) const;
+
+  // Device addresses within steps of `shape`.
+  struct Places {
+    int32_t* ids;          // [batch]
+    int64_t* positions;    // [batch]
+    int64_t* kv_lens;      // [batch]
+    float* inv_freq;       // [batch, head_dim / 2]: dynamic RoPE alone
+    int32_t* page_tables;  // [batch, page_table_stride]
+    int64_t page_table_stride;
+    int32_t* set_of_head;          // [num_layers, batch, num_kv_heads]
+    uint8_t* emit_scores;          // same
+    std::vector<uint8_t*> active;  // per group, same
+    float* scores;                 // [batch, num_kv_heads, max_kv_len]
+    int32_t* token_ids;            // [batch · num_kv_heads, set_stride]
+    int32_t* num_ids;              // [batch · num_kv_heads]
+    int32_t* num_ids_log;          // [num_layers, batch · num_kv_heads]: what each layer read
+    int32_t* num_ids_log_host;     // the same in pinned host memory
+    int32_t* arrivals;
+    void* attention_workspace;
+    void* select_workspace;
+  };
+  [[nodiscard]] Places places(const CudaStepShape& shape) const;
+
+ private:
+  struct Offsets;
+  [[nodiscard]] Offsets offsets(const CudaStepShape& shape) const;
+
+  const io::ModelConfig& config_;
+  attention::PagedKv kv_;
+  DeviceBuffer memory_;  // uploaded part first
+  PinnedBuffer pinned_;  // mirror of the uploaded part
+  PinnedBuffer log_;
+  CudaStepShape uploaded_;  // whose tables lie in both
+  DeviceBuffer prompt_pages_;
+  PinnedBuffer prompt_host_;
+  Event copied_;
+};
+
+}  // namespace lychee::model
