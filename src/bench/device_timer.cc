@@ -41,7 +41,7 @@ Spread DeviceTimer::time(int64_t count, const std::function<void(int64_t, CUstre
 }
 
 MemoryRates DeviceTimer::rates(int64_t bytes) {
-  const int64_t size = round_up<int64_t>(bytes, 16);
+  const auto size = round_up<int64_t>(bytes, 16);
   const int64_t copies = rotation(size, query_cuda().l2_bytes);
   const DeviceBuffer data = random_device_bytes(copies * size, 1, stream());
   const DeviceBuffer sum(16);

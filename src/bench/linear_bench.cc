@@ -36,8 +36,7 @@ constexpr std::array<linear::DeviceFormat, 13> kFormats = {
 class Rotation {
  public:
   Rotation(const LinearShape& shape, linear::DeviceFormat format, int batch, int64_t l2_bytes,
-           const linear::DeviceGemm* gemm, CUstream_st* stream)
-      : bytes_(0) {
+           const linear::DeviceGemm* gemm, CUstream_st* stream) {
     for (const int64_t outputs : shape.out_features) {
       bytes_ += linear::device_weight_bytes(format, shape.in_features, outputs);
     }
@@ -88,7 +87,7 @@ class Rotation {
     return std::span(targets_).subspan(static_cast<size_t>(i) * num_targets_, num_targets_);
   }
 
-  int64_t bytes_;
+  int64_t bytes_ = 0;
   int64_t copies_ = 0;
   size_t num_targets_ = 0;
   DeviceBuffer weights_, x_, y_, workspace_;

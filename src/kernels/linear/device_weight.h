@@ -23,6 +23,7 @@ enum class DeviceFormat : uint8_t {
   kInt8,     // a f16 scale for every 64 values; quantised on load
   kInt4,     // a f16 scale for every 64 values; quantised on load
   kInt4G32,  // the same for every 32 values, which is GGUF's Q4_0
+  // NOLINTBEGIN(readability-identifier-naming): GGUF's names
   kQ4_1,
   kQ5_0,
   kQ5_1,
@@ -30,6 +31,7 @@ enum class DeviceFormat : uint8_t {
   kQ4_K,
   kQ5_K,
   kQ6_K,
+  // NOLINTEND(readability-identifier-naming)
 };
 
 struct DeviceFormatInfo {
