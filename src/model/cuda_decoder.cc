@@ -60,9 +60,11 @@ CudaDecoder::CudaDecoder(const io::ModelFiles& files, KvCache& cache,
 }
 
 int64_t CudaDecoder::workspace_bytes(const io::ModelConfig& config, int max_rows) {
-  // cuBLASLt's own scratch, panels of widened weights and the tables of a step beside it.
-  constexpr int64_t kScratch = int64_t{512} << 20;
-  return CudaActivations::bytes(config, rows_of(max_rows)) + kScratch;
+  // Activations of the widest layer in bf16 and its second half in f32, as prompts want them; then
+  // cuBLASLt's own scratch, panels of widened weights and the tables of a step.
+  const int64_t wide = int64_t{6} * rows_of(max_rows) * config.intermediate_size;
+  constexpr int64_t kScratch = int64_t{256} << 20;
+  return CudaActivations::bytes(config, rows_of(max_rows)) + wide + kScratch;
 }
 
 void CudaDecoder::set_frequencies(int64_t length) {
