@@ -88,6 +88,7 @@ class EvalSession {
   eval::TaskInputs task_inputs() {
     eval::TaskInputs inputs;
     inputs.encode = [this](std::string_view text) { return engine_.encode(text); };
+    inputs.decode = [this](std::span<const int32_t> ids) { return engine_.decode_text(ids, true); };
     const bool chat = !options_.raw && engine_.model().has_chat_template;
     inputs.wrap = [this, chat](std::string_view user, std::string_view answer_prefix) {
       const std::pair<std::string, std::string> message{"user", user};
@@ -199,6 +200,8 @@ void add_task_options(CLI::App& command, EvalCommandOptions& options) {
   command.add_option("--text-file", options.text_files,
                      "Text to hide things in or to follow (repeatable); default: two chapters of "
                      "Persuasion, and filler for needle");
+  command.add_option("--data", options.data, "JSONL files of longbench (repeatable)");
+  command.add_flag("--skip-bad", options.skip_bad, "Leave out lines of --data that cannot be used");
   command.add_option("--squad", options.squad,
                      "SQuAD file (JSON) for qa_1; default: made-up facts");
   command.add_option("--hotpotqa", options.hotpotqa,
@@ -234,6 +237,7 @@ void add_eval_command(CLI::App& app) {
       "name:\n"
       "              niah_single_1 … 3, niah_multikey_1 … 3, niah_multivalue, niah_multiquery,\n"
       "              vt, cwe, fwe, qa_1, qa_2\n"
+      "  longbench   files of LongBench, given with --data; prompts in words of our own\n"
       "Every prompt is prefilled once and answered under each policy, head plan and budget.\n"
       "Examples:\n"
       "  lycheedecode eval passkey --model builtin:needle --lengths 1024,8192,65536 --budgets 512\n"

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "eval/follow_task.h"
+#include "eval/longbench_task.h"
 #include "eval/retrieval_tasks.h"
 #include "eval/ruler_tasks.h"
 #include "samples/random.h"
@@ -35,6 +36,7 @@ constexpr std::array kEntries{
     TaskEntry{"recall",
               one<[](const TaskInputs& inputs) { return make_follow_task(inputs, true); }>},
     TaskEntry{"ruler", [](const TaskInputs& inputs) { return make_ruler_tasks("ruler", inputs); }},
+    TaskEntry{"longbench", make_longbench_tasks},
 };
 
 }  // namespace

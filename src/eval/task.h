@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,7 +26,8 @@ struct Query {
   std::vector<std::string> references;  // what the answer is scored against
   int64_t max_tokens = 0;
   std::vector<std::string> stop;
-  uint64_t seed = 0;  // of sampling
+  uint64_t seed = 0;                      // of sampling
+  std::vector<std::string> classes = {};  // that the answer is one of
 };
 
 // What a sample feeds: a context, prefilled once, and after it either questions to answer or a
@@ -67,6 +69,7 @@ using TaskList = std::vector<std::unique_ptr<Task>>;
 // What tasks are made of.
 struct TaskInputs {
   samples::Encoder encode;
+  std::function<std::string(std::span<const int32_t>)> decode;
   // A user's message as the model wants it, with the beginning of the answer after it.
   std::function<std::string(std::string_view user, std::string_view answer_prefix)> wrap;
   std::shared_ptr<const samples::Book> book;       // never null

@@ -1,0 +1,131 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+
+#include "eval/longbench_metrics.h"
+#include "eval/longbench_task.h"
+#include "support/expect_error.h"
+
+namespace lychee::eval {
+namespace {
+
+using Json = nlohmann::json;
+
+// Scores of LongBench's own functions, see tools/longbench_golden.py.
+TEST(LongbenchMetrics, EqualThePublishedOnes) {
+  std::ifstream stream(LYCHEE_SOURCE_DIR "/tests/data/eval/longbench_metrics.jsonl");
+  std::map<std::string, int> cases;
+  std::map<std::string, int> between;
+  for (std::string line; std::getline(stream, line);) {
+    const Json json = Json::parse(line);
+    const std::string metric = json["metric"];
+    const std::string text = json["text"];
+    const std::string reference = json["reference"];
+    const double score =
+        metric == "qa_f1"     ? qa_f1(text, reference)
+        : metric == "rouge_l" ? rouge_l(text, reference)
+        : metric == "classification"
+            ? classification(text, reference, json["classes"].get<std::vector<std::string>>())
+        : metric == "retrieval"    ? retrieval(text, reference, "Paragraph ")
+        : metric == "retrieval_zh" ? retrieval(text, reference, "段落")
+        : metric == "count"        ? count_match(text, reference)
+                                   : code_similarity(text, reference);
+    EXPECT_NEAR(score, json["score"].get<double>(), 1e-12) << line;
+    ++cases[metric];
+    between[metric] += score > 0 && score < 1 ? 1 : 0;
+  }
+  ASSERT_EQ(cases.size(), 7U);
+  for (const auto& [metric, count] : cases) {
+    EXPECT_GE(count, 200) << metric;
+    EXPECT_GE(between[metric], 20) << metric;
+  }
+}
+
+class LongbenchTaskTest : public ::testing::Test {
+ protected:
+  LongbenchTaskTest() {
+    inputs_.encode = [](std::string_view text) {
+      return std::vector<int32_t>(text.begin(), text.end());
+    };
+    inputs_.decode = [](std::span<const int32_t> ids) {
+      return std::string(ids.begin(), ids.end());
+    };
+    inputs_.wrap = [](std::string_view user, std::string_view prefix) {
+      return "<user>" + std::string(user) + "<model>" + std::string(prefix);
+    };
+    inputs_.bad = &bad_;
+  }
+  TaskList make(const std::string& text) {
+    inputs_.data = {parse_jsonl("data.jsonl", text, bad_)};
+    return make_longbench_tasks(inputs_);
+  }
+  static std::string text_of(const Prompt& prompt) {
+    return {prompt.context_ids.begin(), prompt.context_ids.end()};
+  }
+
+  BadLines bad_;
+  TaskInputs inputs_;
+};
+
+const std::string kTrec =
+    R"({"dataset": "trec", "context": "Q: who\nType: Person", "input": "Q: where\nType:",)"
+    R"( "answers": ["City"], "all_classes": ["Person", "City"], "length": 9, "language": "en"})";
+const std::string kHotpot =
+    R"({"dataset": "hotpotqa", "context": "A {input} context.", "input": "Which?",)"
+    R"( "answers": ["red", "the blue one"], "all_classes": null})";
+
+TEST_F(LongbenchTaskTest, AsksAndScoresByDataset) {
+  const TaskList tasks = make(kHotpot + "\n" + kTrec + "\n" + kHotpot);
+  ASSERT_EQ(tasks.size(), 2U);
+  const Task& hotpot = *tasks[tasks[0]->name() == "hotpotqa" ? 0 : 1];
+  const Task& trec = *tasks[tasks[0]->name() == "hotpotqa" ? 1 : 0];
+  EXPECT_EQ(hotpot.num_samples(-1), 2);
+  EXPECT_EQ(trec.num_samples(5), 1);
+  const Prompt asked = hotpot.make({.length = 1000});
+  EXPECT_TRUE(text_of(asked).starts_with("<user>Read the passages"));
+  EXPECT_TRUE(text_of(asked).ends_with("\n\nQuestion: Which?\nShort answer:<model>"));
+  EXPECT_NE(text_of(asked).find("A {input} context."), std::string::npos);
+  EXPECT_EQ(asked.queries[0].max_tokens, 32);
+  Metrics metrics;
+  EXPECT_EQ(hotpot.score("Blue one!", asked.queries[0], metrics), 1) << "the best reference";
+  const Prompt shown = trec.make({.length = 1000});
+  EXPECT_TRUE(text_of(shown).ends_with("Q: where\nType:")) << "no chat template";
+  EXPECT_EQ(trec.score("\n City\nPerson", shown.queries[0], metrics), 1) << "the first line alone";
+  EXPECT_EQ(trec.score("City Person", shown.queries[0], metrics), 0.5);
+}
+
+TEST_F(LongbenchTaskTest, CutsTheMiddle) {
+  Json line = Json::parse(kHotpot);
+  line["context"] = std::string(900, 'a') + std::string(900, 'b');
+  const TaskList tasks = make(line.dump());
+  const std::string text = text_of(tasks[0]->make({.length = 432}));
+  EXPECT_LE(text.size(), 400U);
+  EXPECT_GE(text.size(), 396U);
+  EXPECT_TRUE(text.starts_with("<user>Read"));
+  EXPECT_TRUE(text.ends_with("Short answer:<model>"));
+  EXPECT_NE(text.find("ab"), std::string::npos);
+  test::expect_error(ErrorCode::kInvalidArgument, "cannot hold",
+                     [&] { static_cast<void>(tasks[0]->make({.length = 40})); });
+}
+
+TEST_F(LongbenchTaskTest, NamesOrSkipsBadLines) {
+  const auto refused = [&](const std::string& text, const char* part) {
+    test::expect_error(ErrorCode::kInvalidArgument, part, [&] { static_cast<void>(make(text)); });
+  };
+  refused(kTrec + "\n{\"dataset\": \"trec\"}", "data.jsonl, line 2: ");
+  refused(R"({"dataset": "squad", "context": "", "input": "", "answers": ["a"]})", "'squad' is no");
+  refused(R"({"dataset": "qasper", "context": "", "input": "", "answers": []})", "no answers");
+  refused(R"({"dataset": "vcsum", "context": "", "input": "", "answers": ["a"]})", "Chinese words");
+  refused(R"({"dataset": "passage_retrieval_en", "context": "", "input": "", "answers": ["3"]})",
+          "names no Paragraph");
+  bad_.skip = true;
+  EXPECT_EQ(make("{\n{\"dataset\": \"vcsum\"}\n" + kTrec).size(), 1U);
+  EXPECT_EQ(bad_.count, 2);
+  inputs_.data.clear();
+  test::expect_error(ErrorCode::kInvalidArgument, "needs --data",
+                     [&] { static_cast<void>(make_longbench_tasks(inputs_)); });
+}
+
+}  // namespace
+}  // namespace lychee::eval
