@@ -39,6 +39,9 @@ struct EvalCommandOptions {
   bool raw = false;
   bool together = false;
   int64_t decode_tokens = 128;
+  int attempts = 1;
+  double temperature = 0;
+  double top_p = 1;
   std::string out;
   bool resume = false;
 };
@@ -53,6 +56,10 @@ class EvalSession {
     eval_.together = options.together;
     eval_.settings =
         eval_settings(options.lists, options.decoding, options.model.model, engine_.model());
+    for (GenerationOptions& setting : eval_.settings) {
+      setting.temperature = options.temperature;
+      setting.top_p = options.top_p;
+    }
     check_eval_options(eval_, engine_.model());
     tasks_ = eval::make_tasks(options.tasks, task_inputs());
   }
@@ -119,6 +126,7 @@ class EvalSession {
           eval::parse_hotpotqa(options_.hotpotqa, eval::read_data(options_.hotpotqa)));
     }
     inputs.decode_tokens = options_.decode_tokens;
+    inputs.attempts = options_.attempts;
     return inputs;
   }
 
@@ -136,6 +144,7 @@ class EvalSession {
     json["raw"] = options_.raw;
     json["together"] = options_.together;
     json["decode_tokens"] = options_.decode_tokens;
+    json["attempts"] = options_.attempts;
     return json;
   }
 
@@ -200,7 +209,7 @@ void add_task_options(CLI::App& command, EvalCommandOptions& options) {
   command.add_option("--text-file", options.text_files,
                      "Text to hide things in or to follow (repeatable); default: two chapters of "
                      "Persuasion, and filler for needle");
-  command.add_option("--data", options.data, "JSONL files of longbench (repeatable)");
+  command.add_option("--data", options.data, "JSONL files of longbench or math (repeatable)");
   command.add_flag("--skip-bad", options.skip_bad, "Leave out lines of --data that cannot be used");
   command.add_option("--squad", options.squad,
                      "SQuAD file (JSON) for qa_1; default: made-up facts");
@@ -211,6 +220,15 @@ void add_task_options(CLI::App& command, EvalCommandOptions& options) {
       .add_option("--decode-tokens", options.decode_tokens,
                   "Tokens that perplexity and recall follow by decode steps")
       ->check(whole_number(2, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
+  command.add_option("--attempts", options.attempts, "Answers to each problem of math")
+      ->check(whole_number(1))
+      ->capture_default_str();
+  command.add_option("--temperature", options.temperature, "0: greedy")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  command.add_option("--top-p", options.top_p, "Keep the most likely tokens up to this mass")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command.add_flag("--together", options.together,
                    "Decode the settings of a prompt in one batch: sooner done; tokens/s is then "
@@ -238,6 +256,8 @@ void add_eval_command(CLI::App& app) {
       "              niah_single_1 … 3, niah_multikey_1 … 3, niah_multivalue, niah_multiquery,\n"
       "              vt, cwe, fwe, qa_1, qa_2\n"
       "  longbench   files of LongBench, given with --data; prompts in words of our own\n"
+      "  math        problems given with --data: AIME (whole numbers) or OlympiadBench; answers\n"
+      "              may fill the length; --attempts 16 --temperature 0.6 --top-p 0.95 is usual\n"
       "Every prompt is prefilled once and answered under each policy, head plan and budget.\n"
       "Examples:\n"
       "  lycheedecode eval passkey --model builtin:needle --lengths 1024,8192,65536 --budgets 512\n"

@@ -25,6 +25,9 @@ bool draw(Engine& engine, const Task& task, const Query& query, Answer& answer) 
       answer.sequence.length() >= engine.model().context_length) {
     return false;
   }
+  if (query.stop.empty() && !query.may_settle) {
+    return true;
+  }
   const std::string text = engine.decode_text(answer.token_ids, true);
   return !task.is_settled(text, query) &&
          std::none_of(query.stop.begin(), query.stop.end(), [&](const std::string& stop) {

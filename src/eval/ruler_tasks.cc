@@ -33,7 +33,8 @@ class RulerTask : public Task {
     prompt.queries.push_back({.token_ids = {},
                               .references = std::move(sample.references),
                               .max_tokens = task_.generated_tokens,
-                              .stop = {}});
+                              .stop = {},
+                              .may_settle = true});
     return prompt;
   }
   double score(std::string_view text, const Query& query, Metrics&) const override {

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "eval/follow_task.h"
 #include "eval/longbench_task.h"
+#include "eval/math_task.h"
 #include "eval/retrieval_tasks.h"
 #include "eval/ruler_tasks.h"
 #include "samples/random.h"
@@ -37,6 +38,7 @@ constexpr std::array kEntries{
               one<[](const TaskInputs& inputs) { return make_follow_task(inputs, true); }>},
     TaskEntry{"ruler", [](const TaskInputs& inputs) { return make_ruler_tasks("ruler", inputs); }},
     TaskEntry{"longbench", make_longbench_tasks},
+    TaskEntry{"math", make_math_tasks},
 };
 
 }  // namespace

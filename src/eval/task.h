@@ -28,6 +28,7 @@ struct Query {
   std::vector<std::string> stop;
   uint64_t seed = 0;                      // of sampling
   std::vector<std::string> classes = {};  // that the answer is one of
+  bool may_settle = false;                // is_settled may say so before the end
 };
 
 // What a sample feeds: a context, prefilled once, and after it either questions to answer or a
@@ -79,6 +80,7 @@ struct TaskInputs {
   std::vector<DataFile> data = {};                 // --data
   BadLines* bad = nullptr;                         // for its lines; never null where there is data
   int64_t decode_tokens = 128;                     // that perplexity and recall follow
+  int attempts = 1;                                // at a problem of math
 };
 
 // The names that `eval` takes: tasks and groups of tasks (ruler, longbench, math).
