@@ -23,7 +23,8 @@ std::filesystem::path crossover_file() {
 
 // A device may compute with any number of threads, and the crossover moves with it.
 std::string key_of(const ModelInfo& model) {
-  return model.device + "/" + std::to_string(model.threads) + "/" + model.header_sha256;
+  const std::string device = model.gpu.empty() ? model.device : model.gpu;
+  return device + "/" + std::to_string(model.threads) + "/" + model.header_sha256;
 }
 
 nlohmann::ordered_json read_entries() {
