@@ -94,7 +94,7 @@ class AttentionBench::Impl {
     m.bytes = static_cast<double>(2 * row_bytes * tokens * c.batch);
     m.kv_read = static_cast<double>(tokens) / static_cast<double>(c.num_kv_heads * c.context);
     HybridDecodeParams params = shared_params(c, arrays);
-    const int64_t pages = ceil_div<int64_t>(c.context, kPageSize);
+    const auto pages = ceil_div<int64_t>(c.context, kPageSize);
     const int64_t page_bytes = dtype_bytes(c.kv_dtype, params.kv.page_stride);
     const int64_t pool_pages = std::max(kPoolBytes / page_bytes, kMinCopies * pages * c.batch);
     fill_pool(c.kv_dtype, pool_pages * page_bytes);

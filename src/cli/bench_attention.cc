@@ -31,9 +31,9 @@ struct KernelBenchOptions {
 };
 
 DType parse_kv_dtype(const std::string& name) {
-  const std::map<std::string, DType> kNames = {
+  const std::map<std::string, DType> names = {
       {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"fp8", DType::kF8E4M3}};
-  return kNames.at(name);
+  return names.at(name);
 }
 
 void add_kernel_options(CLI::App& command, KernelBenchOptions& options) {

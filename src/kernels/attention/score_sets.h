@@ -4,12 +4,10 @@
 
 struct CUstream_st;
 
-namespace lychee::attention {
-
 // Small steps around selection that the CPU backend does on the host.
-namespace cuda {
+namespace lychee::attention::cuda {
+
 void write_streaming_sets(const StreamingSetParams& params, CUstream_st* stream);
 void sum_scores(const SumScoresParams& params, CUstream_st* stream);
-}  // namespace cuda
 
-}  // namespace lychee::attention
+}  // namespace lychee::attention::cuda

@@ -29,12 +29,16 @@ constexpr int kMaxKvHeads = 32;      // a lane looks after each
 constexpr int kInvariantBatch = 64;  // up to here a row's rounding depends on that row alone
 constexpr int kPlainSplits = 16;
 
-int num_multiprocessors() {
+int device_attribute(cudaDeviceAttr attribute) {
   int device = 0;
-  int count = 0;
+  int value = 0;
   cuda_check(cudaGetDevice(&device));
-  cuda_check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
+  cuda_check(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
+int num_multiprocessors() {
+  return device_attribute(cudaDevAttrMultiProcessorCount);
 }
 
 DecodeWorkspace make_workspace(const HybridDecodeParams& params, int num_blocks) {
@@ -49,7 +53,10 @@ bool dispatch(const HybridDecodeParams& params, Fn&& fn) {
   if (params.num_kv_heads > kMaxKvHeads || !is_aligned(params.kv)) {
     return false;
   }
+  const auto max_shared_bytes =
+      static_cast<size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
   bool found = false;
+  bool fits = false;
   [[maybe_unused]] const bool listed =
       dispatch_int(static_cast<int>(params.kv.dtype), Dtypes{}, [&](auto dtype) {
         found =
@@ -58,12 +65,17 @@ bool dispatch(const HybridDecodeParams& params, Fn&& fn) {
                 [&](auto head_dim) {
                   found = dispatch_int(
                       ceil_div(group_size, kHeadsPerTile), HeadTiles{}, [&](auto tiles) {
-                        fn(HybridDecodeTraits<static_cast<DType>(dtype()), head_dim(), tiles()>{});
+                        using Traits =
+                            HybridDecodeTraits<static_cast<DType>(dtype()), head_dim(), tiles()>;
+                        fits = sizeof(typename Traits::SharedStorage) <= max_shared_bytes;
+                        if (fits) {
+                          fn(Traits{});
+                        }
                       });
                 }) &&
             found;
       });
-  return found;
+  return found && fits;
 }
 
 }  // namespace
