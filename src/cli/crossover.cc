@@ -1,24 +1,19 @@
 #include "cli/crossover.h"
 
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/check.h"
 #include "cli/output.h"
+#include "io/fetch/cache_dir.h"
 
 namespace lychee::cli {
 
 namespace {
 
 std::filesystem::path crossover_file() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const std::filesystem::path base = cache != nullptr && *cache != '\0' ? cache
-                                     : home != nullptr ? std::filesystem::path(home) / ".cache"
-                                                       : ".";
-  return base / "lycheedecode" / "crossover.json";
+  return io::cache_dir() / "crossover.json";
 }
 
 // A device may compute with any number of threads, and the crossover moves with it.
@@ -27,8 +22,8 @@ std::string key_of(const ModelInfo& model) {
   return device + "/" + std::to_string(model.threads) + "/" + model.header_sha256;
 }
 
-nlohmann::ordered_json read_entries() {
-  std::ifstream file(crossover_file());
+nlohmann::ordered_json read_entries(const std::filesystem::path& path) {
+  std::ifstream file(path);
   const nlohmann::ordered_json entries = nlohmann::ordered_json::parse(file, nullptr, false);
   // A cache that cannot be read is as good as none.
   return entries.is_object() ? entries : nlohmann::ordered_json::object();
@@ -37,16 +32,21 @@ nlohmann::ordered_json read_entries() {
 }  // namespace
 
 std::optional<int64_t> stored_crossover(const ModelInfo& model) {
-  const nlohmann::ordered_json entries = read_entries();
+  nlohmann::ordered_json entries;
+  try {
+    entries = read_entries(crossover_file());
+  } catch (const Error&) {  // no cache folder: nothing is stored
+    return std::nullopt;
+  }
   const auto it = entries.find(key_of(model));
   return it != entries.end() && it->is_number_integer() ? std::optional(it->get<int64_t>())
                                                         : std::nullopt;
 }
 
 void store_crossover(const ModelInfo& model, int64_t kv_len) {
-  nlohmann::ordered_json entries = read_entries();
-  entries[key_of(model)] = kv_len;
   const std::filesystem::path path = crossover_file();
+  nlohmann::ordered_json entries = read_entries(path);
+  entries[key_of(model)] = kv_len;
   const std::filesystem::path temporary = path.string() + ".part";
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
