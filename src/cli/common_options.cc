@@ -87,7 +87,11 @@ void add_decoding_options(CLI::App& command, DecodingOptions& options) {
                   "A dense pass over every C generated tokens; 0: off")
       ->check(whole_number())
       ->group(group);
-  command.add_option("--layers", options.layers, "Selecting layers of policy layer-shared: a,b")
+  command
+      .add_option(
+          "--layers", options.layers,
+          "Selecting layers of policy layer-shared: a,b (default: 2 and half of all). Dense are "
+          "these, those below the first of them, 0 and 1")
       ->delimiter(',')
       ->check(whole_number())
       ->group(group);
