@@ -60,8 +60,9 @@ struct GenerationOptions {
   std::vector<int32_t> stop_token_ids;  // beside the model's own end tokens
   bool ignore_eos = false;
 
-  // Called for every sparse head in every decode step, from the thread that decodes. Costs an extra
-  // dense attention pass per step. Null: off.
+  // Called for every head that reads a set in a decode step, from the thread that decodes: not in
+  // steps that run dense, for `dense_below` or a budget of all tokens. Costs an extra dense
+  // attention pass per step. Null: off.
   std::function<void(const HeadRecall&)> recall_observer;
 };
 
