@@ -48,6 +48,9 @@ def parse_arguments():
     parser.add_argument("--second-model", help="hybrid against our own dense alone, random cache")
     parser.add_argument("--second-context", type=int, default=32768)
     parser.add_argument("--second-heads", default="uniform:7")
+    parser.add_argument("--plain-buffers", action="store_true",
+                        help="the peer's weights as the file has them: its repacked buffers (AMX) "
+                             "crash on some machines")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     options.context = sorted(int(c) for c in options.context.split(","))
@@ -74,7 +77,7 @@ class Peer:
     BATCH = 2048
     KV_F16 = 1  # GGML_TYPE_F16
 
-    def __init__(self, path, threads, n_ctx, flash_attention):
+    def __init__(self, path, threads, n_ctx, flash_attention, plain_buffers):
         # This file is called like the package, and its folder comes first in the search path.
         folder = os.path.dirname(os.path.realpath(__file__))
         sys.path[:] = [path for path in sys.path if os.path.realpath(path) != folder]
@@ -83,6 +86,7 @@ class Peer:
         self.api = api
         model_params = api.llama_model_default_params()
         model_params.n_gpu_layers = 0
+        model_params.use_extra_bufts = not plain_buffers
         with native_output_dropped():
             api.llama_backend_init()
             self.model = api.llama_model_load_from_file(path.encode(), model_params)
@@ -133,7 +137,7 @@ def token_ids(count, vocab):
 
 def measure_peer(options, flash_attention):
     peer = Peer(options.model, options.threads, max(options.context) + options.steps + 64,
-                flash_attention)
+                flash_attention, options.plain_buffers)
     ids = token_ids(max(options.context) + 1, peer.vocab)
     peer.feed(ids[:512])  # warms up
     peer.drop_after(0)
