@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 program=build/cpu-release/bin/lycheedecode
 
 if "$program" fetch smollm2; then
-  exec "$program" run --model smollm2 --heads uniform:22 --budget 1024 --max-tokens 12 --compare-dense \
+  exec "$program" run --model smollm2 --max-tokens 12 --compare-dense \
     --prompt-file examples/persuasion.txt --prompt "$(cat examples/persuasion_question.txt)"
 fi
 echo "The model could not be downloaded: the built-in model looks for its passkey instead." >&2
