@@ -46,6 +46,14 @@ nlohmann::ordered_json to_json(const Row& row) {
   return json;
 }
 
+nlohmann::ordered_json to_json(std::span<const Row> rows) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const Row& row : rows) {
+    json.push_back(to_json(row));
+  }
+  return json;
+}
+
 namespace {
 
 // Tokens/s over those of the dense row beside it; empty without one.

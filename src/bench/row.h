@@ -40,6 +40,7 @@ struct Row : Measurement {
 [[nodiscard]] Row make_row(Measurement measurement);
 
 [[nodiscard]] nlohmann::ordered_json to_json(const Row& row);
+[[nodiscard]] nlohmann::ordered_json to_json(std::span<const Row> rows);
 // Lines of equal columns with a heading, for people. The last column is the rate relative to the
 // dense row of the same operation, context and batch, where there is one.
 [[nodiscard]] std::string format_table(std::span<const Row> rows);

@@ -68,10 +68,7 @@ void print_kernel_rows(const KernelBenchOptions& options, const std::vector<benc
     return;
   }
   nlohmann::ordered_json json;
-  json["rows"] = nlohmann::ordered_json::array();
-  for (const bench::Row& row : rows) {
-    json["rows"].push_back(bench::to_json(row));
-  }
+  json["rows"] = bench::to_json(rows);
   json["options"] = {{"shape", options.shape},
                      {"context", options.contexts},
                      {"batch", options.batches},

@@ -93,10 +93,7 @@ class BenchSession {
 
   [[nodiscard]] nlohmann::ordered_json to_json() const {
     nlohmann::ordered_json json;
-    json["rows"] = nlohmann::ordered_json::array();
-    for (const bench::Row& row : rows_) {
-      json["rows"].push_back(bench::to_json(row));
-    }
+    json["rows"] = bench::to_json(rows_);
     json["memory"] = describe_memory(engine_.model().memory);
     json["options"] = describe_options(generation_, engine_, options_.model, options_.common);
     json["options"]["context"] = options_.contexts;

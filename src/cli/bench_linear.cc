@@ -38,10 +38,7 @@ void run(const LinearOptions& options) {
     return;
   }
   nlohmann::ordered_json json;
-  json["rows"] = nlohmann::ordered_json::array();
-  for (const bench::Row& row : rows) {
-    json["rows"].push_back(bench::to_json(row));
-  }
+  json["rows"] = bench::to_json(rows);
   json["options"] = {{"shape", options.shape},
                      {"weights", options.weights},
                      {"batch", options.batches},
