@@ -11,66 +11,10 @@
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/decode/launch.h"
+#include "kernels/linear/cuda/decode/results.cuh"
+#include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
-
-constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;
-constexpr int kFragment = 128;  // results of a matrix instruction
-
-// Everything that follows from format and number of rows.
-template <typename Format_, int kColumnTiles_>
-struct DecodeTraits {
-  using Format = Format_;
-  static constexpr int kColumnTiles = kColumnTiles_;  // of eight activation rows
-  static constexpr int kRunsPerTile = Format::kStepK / 32;
-  static constexpr int kRunsPerBatch = Format::kBatch * kRunsPerTile;  // of one lane of the sum
-  static constexpr int kTileResults = kFragment * kColumnTiles;
-  static constexpr int kSumBytes = 2 * kDecodeWarps * kTileResults * int{sizeof(float)};
-};
-
-// What a block is to do.
-template <typename Traits>
-struct DecodeShare {
-  int lanes;       // of the sum, in this block
-  int first_lane;  // the first of them
-  int batches;     // of a lane, to a tile
-  int runs;        // of 32 inputs, of this block's lanes
-  int num_steps;   // tiles of the format in a row
-
-  __device__ explicit DecodeShare(const DecodeLaunch& p) {
-    lanes = kDecodeWarps / p.num_slices;
-    first_lane = static_cast<int>(blockIdx.y) * lanes;
-    num_steps = (p.in_features + Traits::Format::kStepK - 1) / Traits::Format::kStepK;
-    constexpr int kBatchSteps = kDecodeWarps * Traits::Format::kBatch;
-    batches = (num_steps + kBatchSteps - 1) / kBatchSteps;
-    runs = batches * lanes * Traits::kRunsPerBatch;
-  }
-  // The first input of run `run` of this block.
-  __device__ int first_input(int run) const {
-    const int in_batch = lanes * Traits::kRunsPerBatch;
-    const int batch = run / in_batch;
-    return 32 * (batch * kDecodeWarps * Traits::kRunsPerBatch + first_lane * Traits::kRunsPerBatch +
-                 run % in_batch);
-  }
-};
-
-// Shared memory: activations bf16 [runs, num_rows, 32]; their sums f32 [runs, columns] for formats
-// that have an offset; activations f32 [runs, num_rows, 32], on their way to becoming bf16, and in
-// the same place afterwards partial results f32 [2, warps, columns, 128].
-template <typename Traits>
-__host__ __device__ inline int decode_inputs_bytes(int runs, int num_rows) {
-  return runs * num_rows * 64;
-}
-template <typename Traits>
-__host__ __device__ inline int decode_sums_bytes(int runs) {
-  return Traits::Format::kHasMin ? runs * 8 * Traits::kColumnTiles * 4 : 0;
-}
-template <typename Traits>
-__host__ __device__ inline int decode_shared_bytes(int runs, int num_rows) {
-  const int inputs = decode_inputs_bytes<Traits>(runs, num_rows);
-  const int scratch = 2 * inputs > Traits::kSumBytes ? 2 * inputs : Traits::kSumBytes;
-  return inputs + decode_sums_bytes<Traits>(runs) + scratch;
-}
 
 // Starts copying eight inputs from `first` on to `raw`, zero beyond the row's end.
 __device__ inline void fetch_inputs(const float* row, int first, int in_features, bool aligned,
@@ -141,15 +85,6 @@ struct TileRows {
   const std::byte* low;
   const std::byte* high;
 };
-
-__device__ inline const DecodeTarget& target_of(const DecodeLaunch& p, int tile) {
-  int t = 0;
-#pragma unroll
-  for (int i = 1; i < kMaxTargets; ++i) {
-    t = i < p.num_targets && !p.swiglu && tile >= p.targets[i].first_tile ? i : t;
-  }
-  return p.targets[t];
-}
 
 template <typename Format>
 __device__ TileRows tile_rows(const DecodeLaunch& p, int tile, int lane) {
@@ -303,134 +238,6 @@ __device__ void multiply_tile(float (&acc)[2][Traits::kColumnTiles][4],
                 sums + run * 8 * Traits::kColumnTiles, lane);
       }
     }
-  }
-}
-
-// The results of the matrix instruction that one lane holds: output rows lane / 4 of both bands
-// (x, y and z, w), activation rows 2 (lane % 4) and the next of a column tile. A tile has
-// kTileResults / 4 of them, column tile by column tile.
-__device__ inline float4 tree_sum(float4 (&values)[kDecodeWarps]) {
-#pragma unroll
-  for (int width = 1; width < kDecodeWarps; width *= 2) {
-#pragma unroll
-    for (int i = 0; i < kDecodeWarps; i += 2 * width) {
-      values[i].x += values[i + width].x;
-      values[i].y += values[i + width].y;
-      values[i].z += values[i + width].z;
-      values[i].w += values[i + width].w;
-    }
-  }
-  return values[0];
-}
-
-__device__ inline void store_output(const DecodeLaunch& p, const DecodeTarget& target, int row,
-                                    int output, float value) {
-  if (row < p.num_rows && output < target.out_features) {
-    float* y = target.y + row * target.y_stride + output;
-    value += target.bias != nullptr ? target.bias[output] : 0.0F;
-    *y = p.accumulate ? *y + value : value;
-  }
-}
-
-__device__ inline float silu_times(float gate, float up) {
-  return gate / (1.0F + __expf(-gate)) * up;
-}
-
-// Writes the results of `fragment` of a tile to where they belong.
-__device__ inline void store_results(const DecodeLaunch& p, int tile, int fragment,
-                                     const float4& sum) {
-  const int lane = fragment % kWarpSize;
-  const int row = fragment / kWarpSize * 8 + lane % 4 * 2;
-  const DecodeTarget& target = target_of(p, tile);
-  if (p.swiglu) {
-    const int output = tile * 8 + lane / 4;
-    store_output(p, target, row, output, silu_times(sum.x, sum.z));
-    store_output(p, target, row + 1, output, silu_times(sum.y, sum.w));
-    return;
-  }
-  const int output = (tile - target.first_tile) * 16 + lane / 4;
-  store_output(p, target, row, output, sum.x);
-  store_output(p, target, row + 1, output, sum.y);
-  store_output(p, target, row, output + 8, sum.z);
-  store_output(p, target, row + 1, output + 8, sum.w);
-}
-
-// Where a slice leaves its part of a tile's results for the last block of the column.
-template <typename Traits>
-__device__ float4* partial_of(const DecodeLaunch& p, int slice, int tile, int fragment) {
-  return reinterpret_cast<float4*>(p.partials +
-                                   (int64_t{slice} * p.num_tiles + tile) * Traits::kTileResults) +
-         fragment;
-}
-
-// Adds up the warps' results of `num_slices` tiles, neighbours first, and stores or hands them on.
-// The sums of a slice are those that the whole sum goes through, so that the number of slices does
-// not change it.
-template <typename Traits>
-__device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results,
-                             int first_tile) {
-  constexpr int kFragments = Traits::kTileResults / 4;
-  for (int i = threadIdx.x; i < p.num_slices * kFragments; i += kDecodeThreads) {
-    const int tile_of_block = i / kFragments;
-    const int fragment = i % kFragments;
-    const int tile = first_tile + tile_of_block;
-    if (tile >= p.num_tiles) {
-      return;
-    }
-    float4 values[kDecodeWarps];
-#pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w) {
-      values[w] = float4{0, 0, 0, 0};
-      if (w < lanes) {
-        values[w] = reinterpret_cast<const float4*>(results + (tile_of_block * lanes + w) *
-                                                                  Traits::kTileResults)[fragment];
-      }
-    }
-    const float4 sum = tree_sum(values);
-    if (p.num_slices > 1) {
-      *partial_of<Traits>(p, static_cast<int>(blockIdx.y), tile, fragment) = sum;
-    } else {
-      store_results(p, tile, fragment, sum);
-    }
-  }
-}
-
-// The last block of a column to arrive adds up the slices of all of its tiles.
-template <typename Traits>
-__device__ void merge_slices(const DecodeLaunch& p) {
-  constexpr int kFragments = Traits::kTileResults / 4;
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicAdd(p.counters + blockIdx.x, 1) == p.num_slices - 1;
-    if (last) {
-      p.counters[blockIdx.x] = 0;
-    }
-  }
-  __syncthreads();
-  if (!last) {
-    return;
-  }
-  __threadfence();
-  const int per_group = p.num_slices * kFragments;
-  const int num_groups = (p.num_tiles + p.num_slices - 1) / p.num_slices;
-  const int mine = (num_groups - static_cast<int>(blockIdx.x) + p.num_columns - 1) / p.num_columns;
-#pragma unroll 2
-  for (int i = threadIdx.x; i < mine * per_group; i += kDecodeThreads) {
-    const int group = static_cast<int>(blockIdx.x) + i / per_group * p.num_columns;
-    const int tile = group * p.num_slices + i % per_group / kFragments;
-    if (tile >= p.num_tiles) {
-      continue;
-    }
-    float4 values[kDecodeWarps];
-#pragma unroll
-    for (int slice = 0; slice < kDecodeWarps; ++slice) {
-      values[slice] = slice < kMaxSlices && slice < p.num_slices
-                          ? __ldcg(partial_of<Traits>(p, slice, tile, i % kFragments))
-                          : float4{0, 0, 0, 0};
-    }
-    store_results(p, tile, i % kFragments, tree_sum(values));
   }
 }
 
