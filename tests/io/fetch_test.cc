@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "io/fetch/sha256.h"
 #include "io/hub_server.h"
 #include "lychee/error.h"
+#include "support/model_writer.h"
 
 namespace lychee::io {
 namespace {
@@ -179,6 +181,7 @@ TEST_F(Fetch, StoppedPipIsEnded) {
 
 TEST_F(Fetch, ThreadsShareOneDownload) {
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] { EXPECT_EQ(get(entry({hub_source_})).bytes, 11); });
   }
@@ -189,36 +192,42 @@ TEST_F(Fetch, ThreadsShareOneDownload) {
   EXPECT_THAT(fixture_.cached_files(), ElementsAre("test.gguf"));
 }
 
+// The process that dies is this test started anew, up to its EXPECT_EXIT, with the cache of the
+// first: a mere fork could stop for ever at a lock that one of the hub's threads held.
 TEST_F(Fetch, KilledProcessLeavesNoLock) {
-  const pid_t child = ::fork();
-  if (child == 0) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const char* const given = std::getenv("FETCH_TEST_CACHE");
+  const std::string cache = given != nullptr ? given : fixture_.cache.string();
+  const ScopedVariable shared("FETCH_TEST_CACHE", cache);
+  const ScopedVariable used("XDG_CACHE_HOME", cache);
+  const auto die_at_first_bytes = [&] {
+    fs::remove_all(fixture_.cache);  // the second process's own
     options_.progress = [](int64_t, int64_t) { ::raise(SIGKILL); };
-    (void)fetch_entry(entry({hub_source_}), options_);
-    ::_exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFSIGNALED(status));
+    (void)get(entry({hub_source_}));
+  };
+  EXPECT_EXIT(die_at_first_bytes(), testing::KilledBySignal(SIGKILL), "");
   EXPECT_THAT(fixture_.cached_files(), ElementsAre(".test.gguf.lock", ".test.gguf.part"));
   EXPECT_EQ(get(entry({hub_source_})).bytes, 11);
   EXPECT_THAT(fixture_.cached_files(), ElementsAre("test.gguf"));
 }
 
-TEST_F(Fetch, LockKeepsOtherProcessesOut) {
-  fs::create_directories(models_dir());
+// No hub here: a process with threads must not fork and go on.
+TEST(FileLockTest, KeepsOtherProcessesOut) {
+  const test::TemporaryFolder folder;
+  const fs::path order = folder.path() / "order";
   const pid_t child = ::fork();
   if (child == 0) {
-    const FileLock lock(models_dir() / "x");
-    std::ofstream(models_dir() / "order") << "child";
+    const FileLock lock(folder.path() / "x");
+    std::ofstream(order) << "child";
     ::usleep(200'000);
-    std::ofstream(models_dir() / "order") << "done";
+    std::ofstream(order) << "done";
     ::_exit(0);  // without the destructor: the kernel frees the lock
   }
-  while (!fs::exists(models_dir() / "order")) {
+  while (!fs::exists(order)) {
     std::this_thread::yield();
   }
-  const FileLock lock(models_dir() / "x");
-  EXPECT_EQ(read_all(models_dir() / "order"), "done");
+  const FileLock lock(folder.path() / "x");
+  EXPECT_EQ(read_all(order), "done");
   ::waitpid(child, nullptr, 0);
 }
 
