@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -43,7 +44,7 @@ struct TrainOptions {
   std::vector<std::string> text_files;
   std::string qa_file;
   std::string select = "topk";
-  int budget = 256;
+  std::vector<int> budgets = {256};
   int sink = 16;
   int recent = 64;
   double ratio = 0.1;
@@ -56,13 +57,17 @@ struct TrainOptions {
 Selection selection_of(const TrainOptions& options) {
   Selection selection;
   selection.mode = *parse_select_mode(options.select);
-  selection.budget = options.budget;
+  selection.budget = std::ranges::max(options.budgets);
   selection.sink = options.sink;
   selection.recent = options.recent;
   selection.ratio = options.ratio;
   selection.mass = options.mass;
   selection.threshold = options.threshold;
-  validate(selection);
+  for (const int budget : options.budgets) {
+    Selection one = selection;
+    one.budget = budget;
+    validate(one);
+  }
   require(selection.mode == SelectMode::kRatio || selection.budget < options.context_max,
           ErrorCode::kInvalidArgument, "a budget of ", selection.budget,
           " holds all of contexts of at most ", options.context_max,
@@ -78,6 +83,7 @@ training::TrainHeadsOptions trainer_options(const TrainOptions& options,
   trainer.steps = options.steps;
   trainer.learning_rate = options.lr;
   trainer.context_reuse = options.context_reuse;
+  trainer.budgets = options.budgets;
   trainer.seed = options.common.seed;
   require(!options.num_retrieval || !options.target_density, ErrorCode::kInvalidArgument,
           "give either --retrieval-heads or --target-density");
@@ -148,7 +154,8 @@ nlohmann::ordered_json describe(const TrainOptions& options, const io::ModelFile
       {"phrases", options.phrases},
       {"phrase_words", options.phrase_words},
       {"select", select_mode_name(selection.mode)},
-      {"budget", selection.budget},
+      {"budget", options.budgets.size() == 1 ? nlohmann::ordered_json(selection.budget)
+                                             : nlohmann::ordered_json(options.budgets)},
       {"sink", selection.sink},
       {"recent", selection.recent},
       {"dense_below", 0},
@@ -291,7 +298,13 @@ void add_selection_options(CLI::App& command, TrainOptions& options) {
         ->capture_default_str()
         ->group(group);
   };
-  count("--budget", options.budget, 0, "Tokens a sparse head reads");
+  command
+      .add_option("--budget", options.budgets,
+                  "Tokens a sparse head reads; of several, each in turn, a context long")
+      ->delimiter(',')
+      ->check(whole_number(0))
+      ->capture_default_str()
+      ->group(group);
   count("--sink", options.sink, 0, "First positions always read");
   count("--recent", options.recent, 1, "Last positions always read");
   const auto share = [&](const char* name, double& value, const char* help) {

@@ -45,6 +45,8 @@ class Distillation {
   Distillation(const io::ModelConfig& config, const model::ModelWeights& weights,
                const Kernels<Real>& kernels, const DistillationOptions& options);
 
+  // Tokens that sparse heads read from now on, instead of the selection's.
+  void set_budget(int budget) { chain_.set_budget(budget); }
   // Prefills a new context, at most max_context tokens; may be empty.
   void set_context(std::span<const int32_t> token_ids);
   // Runs the teacher over the target that follows the context, 1 … max_target rows. `answers`: rows

@@ -32,6 +32,12 @@ SetChain::SetChain(Chain chain, const Selection& selection, int num_q_heads, int
       select_(select),
       workspace_bytes_(workspace_bytes) {}
 
+void SetChain::set_budget(int budget) {
+  if (chain_ == Chain::kInference) {
+    selection_.budget = budget;
+  }
+}
+
 void SetChain::begin(int64_t num_rows, int64_t context_len) {
   sets_.clear();
   kv_lens_.resize(static_cast<size_t>(num_rows));

@@ -42,6 +42,8 @@ class SetChain {
   SetChain(Chain chain, const Selection& selection, int num_q_heads, int num_kv_heads, float scale,
            SelectTokens select, SelectWorkspace workspace_bytes);
 
+  // Of the sets selected from now on; the published chain has none.
+  void set_budget(int budget);
   // Forgets all sets. Row i has context_len + i + 1 tokens.
   void begin(int64_t num_rows, int64_t context_len);
   // What the next layer's heads read: per KV head, or per query head when published. Empty before

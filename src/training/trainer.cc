@@ -72,6 +72,9 @@ void Trainer<Real>::load_sample() {
     return;
   }
   const TrainingSample sample = data_.make(index);
+  if (const std::vector<int>& budgets = options_.budgets; !budgets.empty()) {
+    distillation_.set_budget(budgets[static_cast<size_t>(index) % budgets.size()]);
+  }
   distillation_.set_context(sample.context);
   distillation_.set_target(sample.target, sample.answers);
   loaded_ = index;

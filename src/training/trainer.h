@@ -18,6 +18,8 @@ struct TrainerOptions {
   double target_density = 0;  // of gates that are not 0, layer 0 not counted, by L · H_kv
   int num_retrieval = 0;      // of the plan, layer 0's included; 0: where the score exceeds 0.5
   int64_t context_reuse = 1;  // steps on one sample
+  std::vector<int> budgets =
+      {};  // of sparse heads, sample after sample in turn; empty: the selection's
   uint64_t seed = 0;
 };
 

@@ -111,6 +111,7 @@ TEST(Trainer, ResumedRunEqualsAnUninterruptedOne) {
   TrainerOptions options = options_for("builtin:needle", 4);
   options.steps = 9;
   options.context_reuse = 2;  // 5 steps end in the middle of a context
+  options.budgets = {48, 24};
   NeedleRun<float> whole("builtin:needle", cpu_kernels(), options);
   whole.finish();
   std::string checkpoint;
@@ -126,6 +127,29 @@ TEST(Trainer, ResumedRunEqualsAnUninterruptedOne) {
   second.finish();
   EXPECT_EQ(encode_checkpoint(second.trainer().state(), "options"),
             encode_checkpoint(whole.trainer().state(), "options"));
+}
+
+TEST(Trainer, BudgetsTakeTurnsFromSampleToSample) {
+  const auto losses = [](std::vector<int> budgets) {
+    TrainerOptions options = options_for("builtin:needle", 4);
+    options.steps = 4;
+    options.learning_rate = 0;  // the steps differ by their samples alone
+    options.context_reuse = 2;
+    options.budgets = std::move(budgets);
+    NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+    run.finish();
+    std::vector<double> losses;
+    for (const StepRecord& record : run.trainer().state().history) {
+      losses.push_back(record.loss);
+    }
+    return losses;
+  };
+  const std::vector<double> wide = losses({48});
+  const std::vector<double> narrow = losses({20});
+  EXPECT_NE(wide[1], narrow[1]);
+  EXPECT_NE(wide[2], narrow[2]);
+  EXPECT_EQ(losses({}), wide);
+  EXPECT_THAT(losses({48, 20}), testing::ElementsAre(wide[0], wide[1], narrow[2], narrow[3]));
 }
 
 TEST(Trainer, CheckpointsThatAreNotWholeAreRefused) {
