@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "eval/sequence_match.h"
 #include "eval/unicode.h"
+#include "text/lower_case.h"
 
 namespace lychee::eval {
 namespace {
@@ -51,7 +52,7 @@ Words split_white(std::u32string_view text) {
 // Lower case, without punctuation and articles.
 Words normalized_words(std::string_view text) {
   std::u32string clean;
-  for (const char32_t c : lower(to_code_points(text))) {
+  for (const char32_t c : text::to_lower_case(to_code_points(text))) {
     if (!is_punctuation(c)) {
       clean += c;
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eval/unicode.h"
+#include "text/lower_case.h"
 
 namespace lychee::eval {
 namespace {
@@ -23,13 +24,23 @@ std::vector<std::string> letters_of_words(std::string_view text) {
   return words;
 }
 
-double count_matches(std::string_view text, const std::vector<std::string>& references) {
-  std::string said = lower(text);
+// What RULER makes of an answer before it looks for references: no white space or control
+// characters at its ends, and line ends for those within.
+std::u32string clean_answer(std::string_view text) {
+  const auto is_nothing = [](char32_t c) { return c < U' ' || is_space(c); };
+  std::u32string clean = to_code_points(text);
+  clean.erase(std::find_if_not(clean.rbegin(), clean.rend(), is_nothing).base(), clean.end());
+  clean.erase(clean.begin(), std::find_if_not(clean.begin(), clean.end(), is_nothing));
   std::replace_if(
-      said.begin(), said.end(), [](char c) { return c >= 0 && c < ' '; }, '\n');
+      clean.begin(), clean.end(), [](char32_t c) { return c < U' '; }, U'\n');
+  return text::to_lower_case(clean);
+}
+
+double count_matches(std::string_view text, const std::vector<std::string>& references) {
+  const std::u32string said = clean_answer(text);
   return static_cast<double>(
       std::count_if(references.begin(), references.end(), [&](const std::string& reference) {
-        return said.find(lower(reference)) != std::string::npos;
+        return said.find(text::to_lower_case(to_code_points(reference))) != std::u32string::npos;
       }));
 }
 

@@ -15,7 +15,8 @@ namespace lychee::eval {
 [[nodiscard]] double share_of_words(std::string_view text, std::string_view phrase);
 
 // RULER's string matches: the share of `references` that the text holds, case aside, or 1 when it
-// holds one. Control characters of the text count as line ends. Needs a reference.
+// holds one. White space and control characters at the text's ends are dropped before, other
+// control characters count as line ends. Needs a reference.
 [[nodiscard]] double match_all(std::string_view text, const std::vector<std::string>& references);
 [[nodiscard]] double match_any(std::string_view text, const std::vector<std::string>& references);
 

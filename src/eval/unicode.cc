@@ -10,23 +10,6 @@ size_t length_of(unsigned char byte) {
   return byte < 0x80 ? 1 : byte >> 5 == 6 ? 2 : byte >> 4 == 14 ? 3 : byte >> 3 == 30 ? 4 : 0;
 }
 
-char32_t lower_one(char32_t c) {
-  if ((c >= 'A' && c <= 'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7) ||
-      (c >= 0x391 && c <= 0x3A9) || (c >= 0x410 && c <= 0x42F)) {
-    return c + 32;
-  }
-  if (c >= 0x400 && c <= 0x40F) {
-    return c + 80;
-  }
-  // Pairs of capital and small letters; in two stretches the capitals are odd.
-  const bool odd = (c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E);
-  const bool even = (c >= 0x100 && c <= 0x137) || (c >= 0x14A && c <= 0x177);
-  if ((odd && c % 2 == 1) || (even && c % 2 == 0 && c != 0x130)) {
-    return c + 1;
-  }
-  return c == 0x178 ? 0xFF : c;
-}
-
 }  // namespace
 
 std::u32string to_code_points(std::string_view text) {
@@ -62,18 +45,6 @@ std::string to_utf8(std::u32string_view text) {
     }
   }
   return bytes;
-}
-
-std::u32string lower(std::u32string_view text) {
-  std::u32string result;
-  for (const char32_t c : text) {
-    result += lower_one(c);
-  }
-  return result;
-}
-
-std::string lower(std::string_view text) {
-  return to_utf8(lower(to_code_points(text)));
 }
 
 bool is_space(char32_t c) {

@@ -8,10 +8,6 @@ namespace lychee::eval {
 // UTF-8 as code points; bytes that are none become U+FFFD.
 [[nodiscard]] std::u32string to_code_points(std::string_view text);
 [[nodiscard]] std::string to_utf8(std::u32string_view text);
-// Lower case of Latin (U+00DE and below, U+0100 … U+017F), Greek and Cyrillic letters; the rest
-// stays.
-[[nodiscard]] std::u32string lower(std::u32string_view text);
-[[nodiscard]] std::string lower(std::string_view text);
 // White space as Python's str.split() knows it.
 [[nodiscard]] bool is_space(char32_t c);
 
