@@ -57,8 +57,7 @@ std::vector<uint8_t> SetChain::wanted(std::span<const double> z) const {
 std::shared_ptr<const HeadSets> SetChain::select_head(const float* scores, int64_t scores_stride) {
   auto sets = std::make_shared<HeadSets>();
   const size_t rows = kv_lens_.size();
-  // One more: without recent tokens, selection may write an id that it then does not count.
-  sets->stride = max_selected(selection_, kv_lens_.back()) + 1;
+  sets->stride = max_selected(selection_, kv_lens_.back());
   sets->ids.resize(rows * static_cast<size_t>(sets->stride));
   sets->num_ids.resize(rows);
   attention::SelectTokensParams p{.num_rows = static_cast<int>(rows),

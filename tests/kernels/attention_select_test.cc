@@ -59,7 +59,10 @@ Sets run_select(SelectFn select, const std::vector<std::vector<float>>& rows,
   for (size_t r = 0; r < rows.size(); ++r) {
     const auto begin = ids.begin() + static_cast<int64_t>(r * (ids_stride + 1));
     sets.emplace_back(begin, begin + num_ids[r]);
-    EXPECT_EQ(begin[static_cast<int64_t>(ids_stride)], kUnused) << "row " << r << " overflowed";
+    const int64_t most = max_selected(selection, kv_lens[r]);
+    EXPECT_EQ(std::count(begin + most, begin + static_cast<int64_t>(ids_stride + 1), kUnused),
+              static_cast<int64_t>(ids_stride + 1) - most)
+        << "row " << r << " overflowed";
   }
   return sets;
 }
@@ -240,6 +243,25 @@ TEST(SelectTokens, ScoresThatDeceiveSampling) {
   const Selection selection{.mode = SelectMode::kTopK, .budget = 1000, .sink = 0, .recent = 1};
   EXPECT_EQ(run_select(&select_on_cpu, {scores}, selection, 1),
             run_select(&reference::select_tokens, {scores}, selection, 1));
+}
+
+// Inference always reads the current token; training under the published chain forces none.
+TEST(SelectTokens, WithoutForcedTokens) {
+  test::Random random;
+  std::vector<std::vector<float>> rows;
+  for (const int64_t kv_len : {1, 2, 7, 100, 2047, 5000}) {
+    rows.push_back(make_scores(Pattern::kDescending, kv_len, random));  // the last are never best
+    rows.push_back(make_scores(Pattern::kNormal, kv_len, random));
+  }
+  for (const SelectMode mode : {SelectMode::kTopK, SelectMode::kRatio}) {
+    const Selection selection{.mode = mode, .budget = 40, .sink = 0, .recent = 0, .ratio = 0.3};
+    const Sets expected = run_select(&reference::select_tokens, rows, selection, 0.125F);
+    for (const Backend& backend : backends()) {
+      const BackendScope scope(backend);
+      EXPECT_EQ(run_select(select_on(backend), rows, selection, 0.125F), expected)
+          << select_mode_name(mode) << ", " << backend.name;
+    }
+  }
 }
 
 // Against literals, since the two implementations could share a misreading.

@@ -68,7 +68,7 @@ uint32_t sample_pivot(const Row& row, uint32_t* samples) {
   return samples[rank];
 }
 
-// Writes the wanted best positions that are not forced, ascending, and one more element at most.
+// Writes the wanted best positions that are not forced, ascending.
 void find_top(const Row& row, int32_t* ids) {
   if (row.wanted() == 0) {
     return;
@@ -82,7 +82,7 @@ void find_top(const Row& row, int32_t* ids) {
         gather_above(row.scores, row.sink(), row.first_recent(), pivot, capacity, keys, positions);
     if (num_candidates >= row.wanted() && num_candidates <= capacity) {
       Cut cut = find_cut(0, num_candidates, row.wanted(), [&](int64_t i) { return keys[i]; });
-      for (int64_t i = 0; i < num_candidates; ++i) {
+      for (int64_t i = 0; count < row.wanted(); ++i) {
         // Written even if not taken, since a branch would be mispredicted: the next one overwrites
         // it.
         ids[count] = positions[i];
@@ -93,7 +93,7 @@ void find_top(const Row& row, int32_t* ids) {
   }
   const auto key_of = [&](int64_t i) { return score_key(row.scores[i]); };
   Cut cut = find_cut(row.sink(), row.first_recent(), row.wanted(), key_of);
-  for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
+  for (int64_t i = row.sink(); count < row.wanted(); ++i) {
     ids[count] = static_cast<int32_t>(i);
     count += cut.takes(key_of(i)) ? 1 : 0;
   }
