@@ -170,6 +170,7 @@ nlohmann::ordered_json describe(const TrainOptions& options, const io::ModelFile
 
 void print_result(const TrainOptions& options, const training::TrainHeadsResult& result,
                   nlohmann::ordered_json described) {
+  const training::StepTimes& times = result.cost.times;
   if (options.common.json) {
     print_json({{"steps", result.steps},
                 {"finished", result.finished},
@@ -178,17 +179,30 @@ void print_result(const TrainOptions& options, const training::TrainHeadsResult&
                 {"num_retrieval", result.num_retrieval},
                 {"undecided", result.undecided},
                 {"skipped", result.skipped},
-                {"seconds_per_step", result.seconds_per_step},
+                {"seconds_per_step", result.cost.seconds},
+                {"split_seconds",
+                 {{"prefill", times.prefill},
+                  {"teacher", times.teacher},
+                  {"student", times.student},
+                  {"loss", times.loss},
+                  {"backward", times.backward}}},
+                {"peak_bytes", result.cost.peak_bytes},
                 {"plan", options.out},
                 {"options", std::move(described)}});
     return;
   }
   fmt::print(
-      "{} of {} steps, {:.2f} s each: loss {:.4g}, density {:.3f}, {:.1f} % of the gates "
-      "undecided\n"
+      "{} of {} steps: loss {:.4g}, density {:.3f}, {:.1f} % of the gates undecided\n"
       "plan of {} retrieval heads in {}\n",
-      result.steps, options.steps, result.seconds_per_step, result.loss, result.density,
-      100 * result.undecided, result.num_retrieval, options.out);
+      result.steps, options.steps, result.loss, result.density, 100 * result.undecided,
+      result.num_retrieval, options.out);
+  if (result.cost.steps > 0) {
+    fmt::print(
+        "{:.2f} s a step: prefill {:.2f}, teacher {:.2f}, student {:.2f}, loss {:.2f}, backward "
+        "{:.2f} · peak memory {}\n",
+        result.cost.seconds, times.prefill, times.teacher, times.student, times.loss,
+        times.backward, format_bytes(static_cast<double>(result.cost.peak_bytes)));
+  }
 }
 
 void train(const TrainOptions& options) {
@@ -207,7 +221,7 @@ void train(const TrainOptions& options) {
   std::optional<ProgressBar> bar;
   const training::TrainHeadsResult result = training::train_heads(
       files, data, effective, folder,
-      [&](const training::StepRecord& record, double /*seconds*/, const std::string& skip_reason) {
+      [&](const training::StepRecord& record, const std::string& skip_reason) {
         if (!skip_reason.empty()) {
           bar.reset();
           print_note("skipped " + skip_reason);

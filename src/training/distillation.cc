@@ -244,22 +244,27 @@ double Distillation<Real>::find_loss() {
 }
 
 template <typename Real>
-DistillationResult Distillation<Real>::run(std::span<const double> z) {
-  const auto heads = static_cast<size_t>(config_.num_kv_heads);
-  require(z.size() == static_cast<size_t>(config_.num_layers) * heads, ErrorCode::kInternal,
-          z.size(), " gates");
-  forward_student(z);
-  DistillationResult result;
-  result.loss = find_loss();
-  result.d_z.resize(z.size());
+void Distillation<Real>::backward(std::vector<double>& d_z) {
   pass_.final_norm_backward(input_of(config_.num_layers), d_.data(), d_.data());
   for (int layer = config_.num_layers - 1; layer > 0; --layer) {
     pass_.add_mlp_backward(layer, mid_of(layer), d_.data());
     pass_.project(layer, input_of(layer));
     pass_.add_attention_backward(
         layer, layer_params(layer, inputs_[static_cast<size_t>(layer)]), input_of(layer), d_.data(),
-        result.d_z.data() + static_cast<size_t>(layer) * heads, layer == 1);
+        d_z.data() + static_cast<int64_t>(layer) * config_.num_kv_heads, layer == 1);
   }
+}
+
+template <typename Real>
+DistillationResult Distillation<Real>::run(std::span<const double> z) {
+  const auto heads = static_cast<size_t>(config_.num_kv_heads);
+  require(z.size() == static_cast<size_t>(config_.num_layers) * heads, ErrorCode::kInternal,
+          z.size(), " gates");
+  DistillationResult result;
+  result.d_z.resize(z.size());
+  result.times.student = seconds_of([&] { forward_student(z); });
+  result.times.loss = seconds_of([&] { result.loss = find_loss(); });
+  result.times.backward = seconds_of([&] { backward(result.d_z); });
   return result;
 }
 

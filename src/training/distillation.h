@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "training/layer_pass.h"
+#include "training/run_cost.h"
 #include "training/set_chain.h"
 
 namespace lychee::training {
@@ -33,6 +34,7 @@ struct DistillationOptions {
 struct DistillationResult {
   double loss = 0;
   std::vector<double> d_z;  // [num_layers, num_kv_heads]; layer 0 has no gate: 0
+  StepTimes times;          // of the student, the loss and the way back
 };
 
 // A frozen model as teacher and student. The context is prefilled densely once and its K and V are
@@ -71,6 +73,8 @@ class Distillation {
   void forward_layer(int layer, std::span<const double> z);
   // The loss, and its gradient by the final hidden states in d_.
   double find_loss();
+  // The gradients by the gates from that in d_.
+  void backward(std::vector<double>& d_z);
   double hidden_loss();
   double logit_loss();
   void append_context(int layer, int64_t first, int64_t rows);

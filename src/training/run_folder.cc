@@ -15,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kHeader =
-    "step,loss,density,lambda,learning_rate,num_retrieval,skipped,seconds\n";
+    "step,loss,density,lambda,learning_rate,num_retrieval,skipped,seconds,prefill_s,teacher_s,"
+    "student_s,loss_s,backward_s\n";
 
 std::string read_file(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -63,10 +64,12 @@ void RunFolder::cut_log(int64_t steps) const {
   io::write_and_rename(path, kept);
 }
 
-void RunFolder::log(const StepRecord& record, double seconds) {
-  log_ << fmt::format("{},{:.9g},{:.9g},{:.9g},{:.6g},{},{},{:.3f}\n", record.step, record.loss,
+void RunFolder::log(const StepRecord& record, double seconds, const StepTimes& times) {
+  log_ << fmt::format("{},{:.9g},{:.9g},{:.9g},{:.6g},{},{},", record.step, record.loss,
                       record.density, record.lambda, record.learning_rate, record.num_retrieval,
-                      record.skipped, seconds)
+                      record.skipped)
+       << fmt::format("{:.3f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}\n", seconds, times.prefill,
+                      times.teacher, times.student, times.loss, times.backward)
        << std::flush;
   require(log_.good(), ErrorCode::kIo, "cannot write ", (folder_ / "log.csv").string());
 }

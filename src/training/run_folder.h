@@ -21,7 +21,7 @@ class RunFolder {
   // Where an earlier run stopped; nothing when there is no checkpoint. Drops what the log holds
   // beyond it.
   [[nodiscard]] std::optional<TrainerState> take_checkpoint() { return std::move(checkpoint_); }
-  void log(const StepRecord& record, double seconds);
+  void log(const StepRecord& record, double seconds, const StepTimes& times);
   void write_checkpoint(const TrainerState& state) const;
   void write_report(const std::string& html) const;
 

@@ -1,17 +1,15 @@
 #include "training/train_heads.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/check.h"
+#include "base/memory_info.h"
 #include "io/head_plan/head_plan_files.h"
 #include "kernels/cpu/threads.h"
 #include "training/training_report.h"
 
 namespace lychee::training {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::vector<float> floats(const std::vector<double>& values) {
   return {values.begin(), values.end()};
@@ -53,6 +51,14 @@ double recent_loss(const std::vector<StepRecord>& history) {
   return finite == 0 ? 0 : sum / static_cast<double>(finite);
 }
 
+// From sums to means.
+void finish_cost(RunCost& cost) {
+  const auto steps = static_cast<double>(std::max<int64_t>(cost.steps, 1));
+  cost.seconds /= steps;
+  cost.times /= steps;
+  cost.peak_bytes = peak_memory_bytes();
+}
+
 void check_length(const io::ModelFiles& files, const TrainingData& data) {
   const int64_t needed = data.max_context() + data.max_target();
   require(needed <= files.config.context_length, ErrorCode::kInvalidArgument, "contexts of ",
@@ -80,23 +86,23 @@ TrainHeadsResult train_heads(const io::ModelFiles& files, const TrainingData& da
   if (auto state = folder.take_checkpoint()) {
     trainer.set_state(std::move(*state));
   }
-  double total_seconds = 0;
-  int64_t steps = 0;
+  RunCost cost;
   bool stopped = false;
   while (!trainer.done() && !stopped) {
-    const auto begin = Clock::now();
-    const StepRecord record = trainer.step();
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    total_seconds += seconds;
-    ++steps;
-    folder.log(record, seconds);
-    stopped = !on_step(record, seconds, record.skipped != 0 ? trainer.skip_reason() : "");
+    StepRecord record;
+    const double seconds = seconds_of([&] { record = trainer.step(); });
+    ++cost.steps;
+    cost.seconds += seconds;
+    cost.times += trainer.times();
+    folder.log(record, seconds, trainer.times());
+    stopped = !on_step(record, record.skipped != 0 ? trainer.skip_reason() : "");
     // A checkpoint after a bad step could hold a state that bad steps led to.
     const bool due = trainer.state().step % options.checkpoint_every == 0;
     if ((due && trainer.state().skipped_in_row == 0) || stopped || trainer.done()) {
       folder.write_checkpoint(trainer.state());
     }
   }
+  finish_cost(cost);
   TrainHeadsResult result;
   result.steps = trainer.state().step;
   result.finished = trainer.done();
@@ -105,10 +111,9 @@ TrainHeadsResult train_heads(const io::ModelFiles& files, const TrainingData& da
   result.undecided = trainer.undecided();
   result.num_retrieval = trainer.plan().num_retrieval();
   result.skipped = trainer.state().skipped;
-  result.seconds_per_step = steps == 0 ? 0 : total_seconds / static_cast<double>(steps);
+  result.cost = cost;
   io::write_head_plan_folder(plan_files(files, trainer, options, folder), folder.path());
-  folder.write_report(render_training_report(trainer.state(), trainer.scores(), trainer.plan(),
-                                             result.undecided, folder.options()));
+  folder.write_report(render_training_report(trainer, cost, folder.options()));
   return result;
 }
 

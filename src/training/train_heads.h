@@ -30,13 +30,12 @@ struct TrainHeadsResult {
   double undecided = 0;
   int num_retrieval = 0;
   int skipped = 0;
-  double seconds_per_step = 0;  // of the steps of this call
+  RunCost cost;  // of this call
 };
 
-// Called after every step with the seconds it took and, if it was skipped, why; returns false to
-// stop: a checkpoint is written then.
-using StepCallback =
-    std::function<bool(const StepRecord& record, double seconds, const std::string& skip_reason)>;
+// Called after every step and, if it was skipped, with why; returns false to stop: a checkpoint is
+// written then.
+using StepCallback = std::function<bool(const StepRecord& record, const std::string& skip_reason)>;
 
 // Trains on the CPU until the last step or until `on_step` stops it, and writes checkpoints, the
 // report and the plan to `folder`. Throws Error(kInvalidArgument) for contexts beyond the model's,

@@ -67,6 +67,7 @@ Trainer<Real>::Trainer(const io::ModelConfig& config, Distillation<Real>& distil
 
 template <typename Real>
 void Trainer<Real>::load_sample() {
+  times_ = {};
   const int64_t index = state_.step / options_.context_reuse;
   if (index == loaded_) {
     return;
@@ -75,8 +76,8 @@ void Trainer<Real>::load_sample() {
   if (const std::vector<int>& budgets = options_.budgets; !budgets.empty()) {
     distillation_.set_budget(budgets[static_cast<size_t>(index) % budgets.size()]);
   }
-  distillation_.set_context(sample.context);
-  distillation_.set_target(sample.target, sample.answers);
+  times_.prefill = seconds_of([&] { distillation_.set_context(sample.context); });
+  times_.teacher = seconds_of([&] { distillation_.set_target(sample.target, sample.answers); });
   loaded_ = index;
 }
 
@@ -176,6 +177,7 @@ StepRecord Trainer<Real>::step() {
   load_sample();
   const Draw draw = draw_gates();
   const DistillationResult result = distillation_.run(draw.z);
+  times_ += result.times;
   std::vector<GateParams> gradients(draw.z.size(), GateParams{0, 0});
   for (size_t i = first_; i < gradients.size(); ++i) {
     gradients[i] = {result.d_z[i] * draw.slope[i][0], result.d_z[i] * draw.slope[i][1]};

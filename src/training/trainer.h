@@ -7,6 +7,7 @@
 #include "lychee/head_plan.h"
 #include "training/distillation.h"
 #include "training/gate.h"
+#include "training/run_cost.h"
 #include "training/training_data.h"
 
 namespace lychee::training {
@@ -78,6 +79,9 @@ class Trainer {
   // finite; the state is that of the last good step.
   StepRecord step();
 
+  // Of the last step.
+  [[nodiscard]] const StepTimes& times() const { return times_; }
+
   [[nodiscard]] const TrainerState& state() const { return state_; }
   void set_state(TrainerState state) { state_ = std::move(state); }
   // Why the last skipped step was; empty: none was.
@@ -112,6 +116,7 @@ class Trainer {
   size_t first_;  // gate: that of layer 1, head 0
   TrainerState state_;
   int64_t loaded_ = -1;  // sample
+  StepTimes times_;
   std::string skip_reason_;
 };
 

@@ -78,11 +78,30 @@ report::HeadMap head_map(const HeadPlan& plan) {
   return map;
 }
 
+// The only part in which the report of a resumed run differs from an uninterrupted one's.
+std::string cost_table(const RunCost& cost) {
+  if (cost.steps == 0) {
+    return "";
+  }
+  const StepTimes& times = cost.times;
+  const auto seconds = [](double value) { return fmt::format("{:.3f}", value); };
+  const double rest =
+      cost.seconds - times.prefill - times.teacher - times.student - times.loss - times.backward;
+  return fmt::format(
+             "<h2>Seconds per step</h2>\n<p>Means of the last {} steps; contexts are read "
+             "once for all the steps that use them. Peak memory {:.0f} MiB.</p>\n",
+             cost.steps, static_cast<double>(cost.peak_bytes) / (1 << 20)) +
+         report::html_table({{"all", "prefill", "teacher", "student", "loss", "backward", "rest"},
+                             {{seconds(cost.seconds), seconds(times.prefill),
+                               seconds(times.teacher), seconds(times.student), seconds(times.loss),
+                               seconds(times.backward), seconds(rest)}}});
+}
+
 }  // namespace
 
-std::string render_training_report(const TrainerState& state, const std::vector<double>& scores,
-                                   const HeadPlan& plan, double undecided,
+std::string render_training_report(const Trainer<float>& trainer, const RunCost& cost,
                                    const std::string& options) {
+  const TrainerState& state = trainer.state();
   const std::vector<StepRecord>& history = state.history;
   const size_t width = std::max<size_t>(history.size() / 100, 1);
   const auto add = [&](const char* title, const auto& value) {
@@ -92,15 +111,16 @@ std::string render_training_report(const TrainerState& state, const std::vector<
   fragments.push_back(fmt::format(
       "<p>{} steps, {} of them skipped because they were not finite. {:.1f} % of the gates are "
       "undecided (score between 0.1 and 0.9). Curves show means of {} steps.</p>\n",
-      history.size(), state.skipped, 100 * undecided, width));
+      history.size(), state.skipped, 100 * trainer.undecided(), width));
   fragments.push_back(add("Distillation loss", [](const StepRecord& r) { return r.loss; }));
   fragments.push_back(add("Expected density", [](const StepRecord& r) { return r.density; }));
   fragments.push_back(add("λ", [](const StepRecord& r) { return r.lambda; }));
   fragments.push_back(add("Scores above 0.5, layer 0 included",
                           [](const StepRecord& r) { return r.num_retrieval; }));
   fragments.push_back(svg(histograms(state.histograms)));
-  fragments.push_back(svg(score_map(scores, plan)));
-  fragments.push_back(svg(head_map(plan)));
+  fragments.push_back(svg(score_map(trainer.scores(), trainer.plan())));
+  fragments.push_back(svg(head_map(trainer.plan())));
+  fragments.push_back(cost_table(cost));
   fragments.push_back("<h2>Options</h2>\n<pre>" + report::escape_html(options) + "</pre>\n");
   return report::html_page("Head training", fragments);
 }

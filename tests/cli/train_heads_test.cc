@@ -88,11 +88,21 @@ class TrainHeadsTest : public FilesTest {
     ::kill(child, signal);
     ::waitpid(child, nullptr, 0);
   }
+  // The report without the times, which no two runs share.
+  [[nodiscard]] static std::string lasting_part(const std::string& report) {
+    const size_t begin = report.find("<h2>Seconds per step</h2>");
+    const size_t end = report.find("</table>", begin);
+    EXPECT_NE(begin, std::string::npos);
+    EXPECT_NE(end, std::string::npos);
+    return report.substr(0, begin) + report.substr(end);
+  }
   void expect_same_run(const std::string& a, const std::string& b) const {
     for (const char* name : {"checkpoint.bin", "head_roles.tsv", "head_scores.tsv",
-                             "head_params.safetensors", "lychee_config.json", "report.html"}) {
+                             "head_params.safetensors", "lychee_config.json"}) {
       EXPECT_EQ(bytes_of(path(a) + "/" + name), bytes_of(path(b) + "/" + name)) << name;
     }
+    EXPECT_EQ(lasting_part(bytes_of(path(a) + "/report.html")),
+              lasting_part(bytes_of(path(b) + "/report.html")));
     const auto lines = [&](const std::string& out) {
       const std::string log = bytes_of(path(out) + "/log.csv");
       return std::count(log.begin(), log.end(), '\n');
@@ -118,6 +128,27 @@ TEST_F(TrainHeadsTest, WritesAPlanThatRuns) {
   EXPECT_NE(bytes_of(path("run") + "/report.html").find("<svg"), std::string::npos);
   const Json plan = run_json({"inspect", "--model", "builtin:needle", "--heads", path("run")});
   EXPECT_EQ(plan["num_retrieval"], 5);
+}
+
+TEST_F(TrainHeadsTest, SaysWhereTheTimeWent) {
+  const Json json = run_json(arguments("run"));
+  double parts = 0;
+  for (const char* name : {"prefill", "teacher", "student", "loss", "backward"}) {
+    EXPECT_GT(json["split_seconds"][name].get<double>(), 0) << name;
+    parts += json["split_seconds"][name].get<double>();
+  }
+  EXPECT_LE(parts, json["seconds_per_step"].get<double>());
+  EXPECT_GT(json["peak_bytes"].get<int64_t>(), 1 << 20);
+  const std::string log = bytes_of(path("run") + "/log.csv");
+  EXPECT_NE(log.find(",seconds,prefill_s,teacher_s,student_s,loss_s,backward_s\n"),
+            std::string::npos);
+  const std::string first = log.substr(log.find('\n') + 1, log.find("\n1,") - log.find('\n'));
+  EXPECT_EQ(std::count(first.begin(), first.end(), ','), 12) << first;
+  EXPECT_NE(bytes_of(path("run") + "/report.html").find("<th>backward</th>"), std::string::npos);
+
+  // A finished run that is resumed does nothing more.
+  const Json again = run_json(arguments("run", {"--resume"}));
+  EXPECT_EQ(again["seconds_per_step"], 0);
 }
 
 TEST_F(TrainHeadsTest, KilledRunGoesOnFromItsCheckpoint) {
