@@ -8,14 +8,14 @@ namespace lychee {
 namespace {
 
 spdlog::logger& logger() {
-  static const std::shared_ptr<spdlog::logger> instance = [] {
+  static const std::shared_ptr<spdlog::logger> kLogger = [] {
     auto log = std::make_shared<spdlog::logger>(
         "lychee", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     log->set_pattern("%^%l%$: %v");
     log->set_level(spdlog::level::warn);
     return log;
   }();
-  return *instance;
+  return *kLogger;
 }
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {

@@ -119,6 +119,7 @@ MemoryRates EngineBench::rates(int64_t bytes) {
 
 std::vector<Sequence> EngineBench::noise(int64_t context, int batch) {
   std::vector<Sequence> sequences;
+  sequences.reserve(static_cast<size_t>(batch));
   for (int i = 0; i < batch; ++i) {
     sequences.push_back(engine_.create_sequence(dense_options()));
     engine_.fill_cache_with_noise(sequences.back(), std::max<int64_t>(context, 1) - 1,
@@ -149,6 +150,7 @@ Row EngineBench::decode_row(std::span<const Sequence> past, const GenerationOpti
     stepper.step();
   }
   std::vector<double> us;
+  us.reserve(static_cast<size_t>(repeats_));
   for (int i = 0; i < repeats_; ++i) {
     us.push_back(stepper.step());
   }
@@ -183,6 +185,7 @@ Row EngineBench::prefill(int64_t context) {
   constexpr size_t kWarmUpTokens = 1024;
   run(std::min(ids.size(), kWarmUpTokens));
   std::vector<double> us;
+  us.reserve(static_cast<size_t>(repeats_));
   for (int i = 0; i < repeats_; ++i) {
     us.push_back(run(ids.size()));
   }

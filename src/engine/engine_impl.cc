@@ -40,7 +40,7 @@ void Engine::Impl::make_room(Sequence::Impl& sequence, int64_t begin, int64_t en
   require(end <= info.context_length, ErrorCode::kInvalidArgument, "a sequence of ", end,
           " tokens is longer than the model's context of ", info.context_length);
   if (!cache->prepare_write(sequence.table, begin, end)) {
-    const int64_t own = static_cast<int64_t>(sequence.table.pages().size());
+    const auto own = static_cast<int64_t>(sequence.table.pages().size());
     fail(ErrorCode::kOutOfMemory, "a sequence of ", end,
          " tokens does not fit in the KV cache: ", "at most ",
          (own + cache->free_pages()) * kPageSize, " fit beside the other sequences, at ",
@@ -71,7 +71,7 @@ void Engine::Impl::emit_logits(int64_t first_position, int64_t rows,
 }
 
 void Engine::Impl::count_step(Sequence::Impl& sequence, double tokens_read) const {
-  const int64_t kv_len = static_cast<int64_t>(sequence.token_ids.size());
+  const auto kv_len = static_cast<int64_t>(sequence.token_ids.size());
   const double bytes = 2.0 * static_cast<double>(dtype_bytes(cache->shape().dtype, info.head_dim));
   sequence.stats.decode_steps += 1;
   sequence.stats.kv_bytes_read += tokens_read * bytes;

@@ -25,7 +25,8 @@ class AttentionPolicy {
   [[nodiscard]] Policy policy() const { return policy_; }
   [[nodiscard]] const Selection& selection() const { return selection_; }
   [[nodiscard]] HeadAction action(int layer, int kv_head) const {
-    return actions_[static_cast<size_t>(layer * num_kv_heads_ + kv_head)];
+    const int index = layer * num_kv_heads_ + kv_head;
+    return actions_[static_cast<size_t>(index)];
   }
   // kLayerShared: scores are summed over the KV heads, and all heads carry the one set.
   [[nodiscard]] bool one_set_for_all_heads() const { return policy_ == Policy::kLayerShared; }
