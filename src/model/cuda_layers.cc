@@ -1,0 +1,214 @@
+#include "model/cuda_layers.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "kernels/linear/linear.h"
+#include "kernels/norm/rms_norm.h"
+#include "kernels/rope/rope.h"
+#include "kernels/sampling/sample.h"
+
+namespace lychee::model {
+
+namespace {
+
+int rows_of(int max_rows) {
+  return std::max<int>(max_rows, linear::kMaxDecodeRows);
+}
+
+std::unique_ptr<linear::DeviceGemm> load_gemm() {
+  try {
+    return std::make_unique<linear::DeviceGemm>();
+  } catch (const Error& error) {
+    log_warn(std::string("prompts will be slow: ") + error.what());
+    return nullptr;
+  }
+}
+
+}  // namespace
+
+CudaLayers::CudaLayers(const io::ModelConfig& config, const ModelWeights& weights,
+                       std::shared_ptr<const Stream> stream, const CudaDecoderOptions& options)
+    : config_(config),
+      options_(options),
+      stream_(std::move(stream)),
+      weights_(weights, options.weights, *stream_),
+      gemm_(load_gemm()),
+      frequencies_(rope_frequencies(config, 0)),
+      act_(config, weights_, rows_of(options.max_rows), options.exact, gemm_.get(), *stream_) {
+  set_frequencies(0);
+  stream_->synchronize();
+}
+
+int64_t CudaLayers::workspace_bytes(const io::ModelConfig& config, int max_rows) {
+  // Activations of the widest layer in bf16 and its second half in f32, as prompts want them; then
+  // cuBLASLt's own scratch, panels of widened weights and the tables of a step.
+  const int64_t wide = int64_t{6} * rows_of(max_rows) * config.intermediate_size;
+  constexpr int64_t kScratch = int64_t{256} << 20;
+  return CudaActivations::bytes(config, rows_of(max_rows)) + wide + kScratch;
+}
+
+const CudaLayer& CudaLayers::layer(int index) const {
+  return weights_.layers()[static_cast<size_t>(index)];
+}
+
+CudaLayers::Qkv CudaLayers::qkv_of(int64_t rows, bool q_apart) const {
+  const int64_t q_size = int64_t{config_.num_q_heads} * config_.head_dim;
+  const int64_t kv_size = int64_t{config_.num_kv_heads} * config_.head_dim;
+  float* kv = act_.qkv + (q_apart ? rows * q_size : q_size);
+  const int64_t row = q_size + 2 * kv_size;
+  return q_apart ? Qkv{act_.qkv, kv, kv + kv_size, q_size, 2 * kv_size}
+                 : Qkv{act_.qkv, kv, kv + kv_size, row, row};
+}
+
+void CudaLayers::set_frequencies(int64_t length) {
+  frequencies_ = rope_frequencies(config_, length);
+  const std::vector<float>& inv_freq = frequencies_.inv_freq;
+  copy_to_device(act_.inv_freq, inv_freq.data(),
+                 std::ssize(inv_freq) * static_cast<int64_t>(sizeof(float)), stream_->get());
+}
+
+void CudaLayers::make_rope_table(int64_t rows, const int64_t* positions, const float* inv_freq) {
+  const int64_t rows_alike = inv_freq == nullptr ? rows : 1;
+  for (int64_t row = 0; row < rows; row += rows_alike) {
+    rope::cuda::make_rope_table(
+        {.num_rows = rows_alike,
+         .head_dim = config_.head_dim,
+         .positions = positions + row,
+         .inv_freq = inv_freq == nullptr ? act_.inv_freq : inv_freq + row * config_.head_dim / 2,
+         .attention_factor = frequencies_.attention_factor,
+         .table = act_.rope_table + row * config_.head_dim},
+        stream_->get());
+  }
+}
+
+void CudaLayers::embed(int64_t rows, const int32_t* ids) {
+  linear::cuda::embedding({.num_rows = rows,
+                           .ids = ids,
+                           .weight = weights_.embedding(),
+                           .y = act_.x,
+                           .y_stride = config_.hidden_size},
+                          stream_->get());
+}
+
+void CudaLayers::normalize(const float* weight, int64_t rows) {
+  norm::cuda::rms_norm({.num_rows = rows,
+                        .dim = config_.hidden_size,
+                        .x = act_.x,
+                        .x_stride = config_.hidden_size,
+                        .weight = weight,
+                        .eps = config_.rms_norm_eps,
+                        .y = act_.normed,
+                        .y_stride = config_.hidden_size},
+                       stream_->get());
+}
+
+void CudaLayers::norm_heads(const float* weight, float* heads, int num_heads, int64_t rows,
+                            int64_t row_stride) {
+  if (weight == nullptr) {
+    return;
+  }
+  // Heads of a row lie next to each other, rows need not: head after head then.
+  const bool dense = row_stride == int64_t{num_heads} * config_.head_dim || rows == 1;
+  const int calls = dense ? 1 : num_heads;
+  for (int head = 0; head < calls; ++head) {
+    float* x = heads + int64_t{head} * config_.head_dim;
+    const int64_t stride = dense ? config_.head_dim : row_stride;
+    norm::cuda::rms_norm({.num_rows = dense ? rows * num_heads : rows,
+                          .dim = config_.head_dim,
+                          .x = x,
+                          .x_stride = stride,
+                          .weight = weight,
+                          .eps = config_.rms_norm_eps,
+                          .y = x,
+                          .y_stride = stride},
+                         stream_->get());
+  }
+}
+
+void CudaLayers::rotate(float* heads, int num_heads, int64_t rows, int64_t row_stride) {
+  rope::cuda::apply_rope_table({.num_rows = rows,
+                                .num_heads = num_heads,
+                                .head_dim = config_.head_dim,
+                                .x = heads,
+                                .row_stride = row_stride,
+                                .table = act_.rope_table},
+                               stream_->get());
+}
+
+void CudaLayers::apply(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
+                       const float* x, bool accumulate, bool swiglu) {
+  const int64_t in_features = targets.front().weight.in_features;
+  linear::cuda::linear({.num_rows = rows,
+                        .in_features = in_features,
+                        .x = x,
+                        .x_stride = in_features,
+                        .targets = targets,
+                        .accumulate = accumulate,
+                        .swiglu = swiglu,
+                        .exact = options_.exact,
+                        .gemm = gemm_.get(),
+                        .workspace = act_.linear_workspace},
+                       stream_->get());
+}
+
+void CudaLayers::apply(const CudaLinear& linear, int64_t rows, const float* x, float* y,
+                       bool accumulate) {
+  const linear::DeviceLinearTarget target{linear.weight, linear.bias, y,
+                                          linear.weight.out_features};
+  apply({&target, 1}, rows, x, accumulate, false);
+}
+
+void CudaLayers::project_qkv(int layer_index, int64_t rows, const Qkv& qkv) {
+  const CudaLayer& weights = layer(layer_index);
+  normalize(weights.attention_norm, rows);
+  const linear::DeviceLinearTarget targets[] = {
+      {weights.q.weight, weights.q.bias, qkv.q, qkv.q_stride},
+      {weights.k.weight, weights.k.bias, qkv.k, qkv.kv_stride},
+      {weights.v.weight, weights.v.bias, qkv.v, qkv.kv_stride}};
+  apply(targets, rows, act_.normed, false, false);
+  norm_heads(weights.q_norm, qkv.q, config_.num_q_heads, rows, qkv.q_stride);
+  norm_heads(weights.k_norm, qkv.k, config_.num_kv_heads, rows, qkv.kv_stride);
+  if (qkv.k == qkv.q + int64_t{config_.num_q_heads} * config_.head_dim) {
+    rotate(qkv.q, config_.num_q_heads + config_.num_kv_heads, rows, qkv.q_stride);
+  } else {
+    rotate(qkv.q, config_.num_q_heads, rows, qkv.q_stride);
+    rotate(qkv.k, config_.num_kv_heads, rows, qkv.kv_stride);
+  }
+}
+
+void CudaLayers::add_attention(int layer_index, int64_t rows) {
+  apply(layer(layer_index).o, rows, act_.attended, act_.x, true);
+}
+
+void CudaLayers::add_mlp(int layer_index, int64_t rows) {
+  const CudaLayer& weights = layer(layer_index);
+  normalize(weights.mlp_norm, rows);
+  const linear::DeviceLinearTarget targets[] = {
+      {weights.gate.weight, weights.gate.bias, act_.gate, config_.intermediate_size},
+      {weights.up.weight, weights.up.bias, act_.gate, config_.intermediate_size}};
+  apply(targets, rows, act_.normed, false, true);
+  apply(weights.down, rows, act_.gate, act_.x, true);
+}
+
+void CudaLayers::final_norm(int64_t rows) {
+  normalize(weights_.final_norm(), rows);
+}
+
+void CudaLayers::make_logits(int64_t first_row, int64_t rows) {
+  apply(weights_.lm_head(), rows, act_.normed + first_row * config_.hidden_size, act_.logits,
+        false);
+  sampling::cuda::argmax({.num_rows = rows,
+                          .vocab_size = options_.sampled_vocab,
+                          .logits = act_.logits,
+                          .logits_stride = config_.vocab_size,
+                          .ids = act_.greedy_ids,
+                          .workspace = act_.argmax_workspace},
+                         stream_->get());
+}
+
+}  // namespace lychee::model

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "model/cuda_activations.h"
+#include "model/cuda_weights.h"
+#include "model/rope_frequencies.h"
+
+namespace lychee::model {
+
+struct CudaDecoderOptions {
+  std::optional<linear::DeviceFormat> weights;  // what matrices are rounded to; nullopt: the file's
+  int max_rows;                                 // most prompt tokens per pass
+  int sampled_vocab;                            // ids that greedy sampling may draw
+  bool exact;                                   // f32 throughout
+};
+
+// The layers of a decoder on a GPU, but for attention: what prompts and decode steps enqueue alike.
+// Holds the weights and the activations of a pass; nothing here waits for the device, but for the
+// constructor.
+class CudaLayers {
+ public:
+  // `config` must outlive it. Throws Error(kOutOfMemory).
+  CudaLayers(const io::ModelConfig& config, const ModelWeights& weights,
+             std::shared_ptr<const Stream> stream, const CudaDecoderOptions& options);
+
+  // Of the device's memory, for activations and scratch.
+  [[nodiscard]] static int64_t workspace_bytes(const io::ModelConfig& config, int max_rows);
+
+  // Where a pass keeps Q, K and V: rows of [q, k, v], or Q apart, since decode attention wants its
+  // rows without gaps.
+  struct Qkv {
+    float *q, *k, *v;
+    int64_t q_stride, kv_stride;  // elements from row to row
+  };
+  [[nodiscard]] Qkv qkv_of(int64_t rows, bool q_apart) const;
+
+  // Frequencies of the model, or for a prompt of `length` tokens (dynamic RoPE).
+  void set_frequencies(int64_t length);
+  // inv_freq: each row's own, [rows, head_dim / 2]; null: those that were set, for all.
+  void make_rope_table(int64_t rows, const int64_t* positions, const float* inv_freq);
+  void embed(int64_t rows, const int32_t* ids);
+  // x to rotated Q, K and V.
+  void project_qkv(int layer, int64_t rows, const Qkv& qkv);
+  // The output projection of what was attended, and the MLP: each is added to x.
+  void add_attention(int layer, int64_t rows);
+  void add_mlp(int layer, int64_t rows);
+  // x to normed.
+  void final_norm(int64_t rows);
+  // Logits of rows of normed, and the best id of each.
+  void make_logits(int64_t first_row, int64_t rows);
+
+  [[nodiscard]] const CudaActivations& activations() const { return act_; }
+  [[nodiscard]] int64_t weight_bytes_per_step() const { return weights_.bytes_per_step(); }
+
+ private:
+  [[nodiscard]] const CudaLayer& layer(int index) const;
+  // RMSNorm of x into normed.
+  void normalize(const float* weight, int64_t rows);
+  void norm_heads(const float* weight, float* heads, int num_heads, int64_t rows,
+                  int64_t row_stride);
+  void rotate(float* heads, int num_heads, int64_t rows, int64_t row_stride);
+  void apply(std::span<const linear::DeviceLinearTarget> targets, int64_t rows, const float* x,
+             bool accumulate, bool swiglu);
+  void apply(const CudaLinear& linear, int64_t rows, const float* x, float* y, bool accumulate);
+
+  const io::ModelConfig& config_;
+  CudaDecoderOptions options_;
+  std::shared_ptr<const Stream> stream_;
+  CudaWeights weights_;
+  std::unique_ptr<linear::DeviceGemm> gemm_;  // null: cuBLASLt is missing
+  RopeFrequencies frequencies_;
+  CudaActivations act_;
+};
+
+}  // namespace lychee::model
