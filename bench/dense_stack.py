@@ -3,8 +3,8 @@
 
     python3 bench/dense_stack.py [--shape llama3-8b] [--context 32768,131072] [--batch 1]
 
-Prints one JSON object: rows like those of `lycheedecode bench decode`, and the rate of a plain
-read. Needs PyTorch with CUDA.
+Prints one JSON object for bench/report: rows like those of `lycheedecode bench decode` (there too
+the shapes' own weights, "file", are bf16), and the rate of a plain read. Needs PyTorch with CUDA.
 """
 
 import argparse
@@ -78,6 +78,10 @@ def spread_us(launch, repeats):
     return statistics.median(times), times[len(times) // 10], times[len(times) * 9 // 10]
 
 
+def peer_name(backend):
+    return "strong stack, " + backend.name.removesuffix("_ATTENTION")
+
+
 def measure(model, context, batch, backend, repeats):
     caches = model.caches(context, batch)
     x = random_tensor(batch, model.hidden)
@@ -94,7 +98,7 @@ def measure(model, context, batch, backend, repeats):
     cache_bytes = sum(2 * k.numel() * 2 for k, _ in caches)
     median, p10, p90 = spread_us(graph.replay, repeats)
     return {"op": "decode", "context": context, "batch": batch, "policy": "dense",
-            "weights": "bf16", "kv_dtype": "bf16", "peer": backend.name.lower(),
+            "weights": "file", "kv_dtype": "bf16", "peer": peer_name(backend),
             "bytes": model.weight_bytes() + cache_bytes, "us_median": median, "us_p10": p10,
             "us_p90": p90, "tokens_per_s": batch / median * 1e6}
 
@@ -120,10 +124,11 @@ def main():
                 try:
                     rows.append(measure(model, context, batch, backend, options.repeats))
                 except RuntimeError as error:
-                    rows.append({"context": context, "batch": batch, "peer": backend.name.lower(),
+                    rows.append({"context": context, "batch": batch, "peer": peer_name(backend),
                                  "error": str(error).splitlines()[0]})
                 torch.cuda.empty_cache()
-    print(json.dumps({"rows": rows, "read_gb_per_s": rate, "gpu": torch.cuda.get_device_name()}))
+    print(json.dumps({"shape": options.shape, "gpu": torch.cuda.get_device_name(),
+                      "read_gb_per_s": rate, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -199,6 +199,9 @@ def measure_second(options):
                       str(options.second_context), "--heads", options.second_heads,
                       "--budget", str(options.budget), "--repeats", str(options.steps))
     rows = result["rows"]
+    for row in rows:
+        row["model"] = options.second_model
+    rows[1]["heads"] = options.second_heads
     value = rows[1]["tokens_per_s"] / rows[0]["tokens_per_s"]
     return rows, {"ratio": "hybrid decode / our dense, second model",
                   "context": options.second_context, "value": value, "target": SECOND_TARGET}

@@ -7,7 +7,7 @@ linear: cuBLAS through PyTorch, in a CUDA graph over rotating weights that L2 do
 row of `lycheedecode bench linear`.
 attention: PyTorch's cuDNN and Flash attention of one query token a sequence, the same way, for every
 dense row of `lycheedecode bench attention` (bf16; the peers read no 8 bits), the better of two layouts; and torch.topk beside `bench select`.
-Needs PyTorch with CUDA. Prints one line a row.
+Needs PyTorch with CUDA. Prints one line a row, or with --json one object for bench/report.
 """
 
 import argparse
@@ -53,17 +53,24 @@ def cublas_us(outputs, inputs, batch):
     return median_us([lambda w=w: torch.nn.functional.linear(x, w) for w in weights])
 
 
-def linear(options):
-    command = [options.program, "bench", "linear", "--json", "--shape", options.shape,
-               "--batch", options.batch, "--weights", options.weights]
+def ours(options, op, *more):
+    command = [options.program, "bench", op, "--json", "--shape", options.shape, "--batch",
+               options.batch, *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; us, medians")
-    print(f"{'weights':<8}{'batch':>6} {'layer':<22}{'ours':>9}{'plain read':>12}{'cuBLAS bf16':>13}")
-    for row in json.loads(done.stdout)["rows"]:
+    return json.loads(done.stdout)["rows"]
+
+
+def peer_row(row, peer, us):
+    """The same work by another program."""
+    same = ("op", "context", "batch", "policy", "weights", "kv_dtype")
+    return {key: row[key] for key in same} | {"peer": peer, "us_median": us}
+
+
+def linear(options):
+    for row in ours(options, "linear", "--weights", options.weights):
+        yield row
         outputs, inputs = map(int, re.search(r"(\d+)x(\d+)", row["policy"]).groups())
-        peer = cublas_us(outputs, inputs, row["batch"])
-        print(f"{row['weights']:<8}{row['batch']:>6} {row['policy']:<22}{row['us_median']:>9.2f}"
-              f"{row['floor_us']:>12.2f}{peer:>13.2f}")
+        yield peer_row(row, "cuBLAS bf16", cublas_us(outputs, inputs, row["batch"]))
 
 
 def sdpa_us(backend, batch, q_heads, kv_heads, head_dim, context):
@@ -92,32 +99,41 @@ def sdpa_us(backend, batch, q_heads, kv_heads, head_dim, context):
 
 def attention(options):
     backends = torch.nn.attention.SDPBackend
-    common = ["--json", "--shape", options.shape, "--context", options.context, "--batch",
-              options.batch]
-
-    def ours(op, *more):
-        command = [options.program, "bench", op, *common, *more]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        return json.loads(done.stdout)["rows"]
-
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; us, medians")
-    print(f"{'context':>9}{'batch':>6} {'policy':<8}{'kv':<6}{'ours':>9}{'plain read':>12}"
-          f"{'cuDNN':>9}{'Flash':>9}")
+    peers = {"cuDNN": backends.CUDNN_ATTENTION, "Flash": backends.FLASH_ATTENTION}
+    contexts = ("--context", options.context)
     for kv_dtype in ("bf16", "fp8"):
-        for row in ours("attention", "--kv-dtype", kv_dtype):
-            peers = ""
+        for row in ours(options, "attention", *contexts, "--kv-dtype", kv_dtype):
+            yield row
             if row["policy"] == "dense" and kv_dtype == "bf16":
                 shape = (row["batch"], *options.heads, row["context"])
-                peers = "".join(f"{sdpa_us(backend, *shape):9.1f}" for backend in
-                                (backends.CUDNN_ATTENTION, backends.FLASH_ATTENTION))
-            print(f"{row['context']:>9}{row['batch']:>6} {row['policy']:<8}{kv_dtype:<6}"
-                  f"{row['us_median']:>9.1f}{row['floor_us']:>12.1f}{peers}", flush=True)
-    for row in ours("select", "--retrieval-heads", "1"):
+                for name, backend in peers.items():
+                    yield peer_row(row, name, sdpa_us(backend, *shape))
+    for row in ours(options, "select", *contexts, "--retrieval-heads", "1"):
+        yield row
         scores = [torch.randn(row["batch"], row["context"], device="cuda")
                   for _ in range(rotation(4 * row["batch"] * row["context"]))]
-        peer = median_us([lambda s=s: torch.topk(s, 4096, dim=1) for s in scores])
-        print(f"{row['context']:>9}{row['batch']:>6} select 4096   {row['us_median']:>8.1f}"
-              f"   torch.topk {peer:.1f}", flush=True)
+        yield peer_row(row, "torch.topk",
+                       median_us([lambda s=s: torch.topk(s, 4096, dim=1) for s in scores]))
+
+
+def print_line(row):
+    floor = "" if "peer" in row else f"{row['floor_us']:.2f}"
+    print(f"{row['op']:<11}{row['context']:>8}{row['batch']:>6} {row['policy']:<22}"
+          f"{row['weights']:<7}{row['kv_dtype']:<6}{row.get('peer', 'ours'):<13}"
+          f"{row['us_median']:>10.2f}{floor:>12}", flush=True)
+
+
+def run(options):
+    gpu, version = torch.cuda.get_device_name(), torch.__version__
+    rows = []
+    if not options.json:
+        print(f"{gpu}, PyTorch {version}; us, medians, and a plain read of the same bytes")
+    for row in options.measure(options):
+        rows.append(row)
+        if not options.json:
+            print_line(row)
+    if options.json:
+        print(json.dumps({"gpu": gpu, "pytorch": version, "shape": options.shape, "rows": rows}))
 
 
 def main():
@@ -128,7 +144,7 @@ def main():
     command.add_argument("--shape", default="llama3-8b")
     command.add_argument("--batch", default="1,8")
     command.add_argument("--weights", default="bf16")
-    command.set_defaults(run=linear)
+    command.set_defaults(measure=linear)
     command = commands.add_parser("attention")
     command.add_argument("--program", default="build/cuda-release/bin/lycheedecode")
     command.add_argument("--shape", default="llama3-8b")
@@ -136,9 +152,10 @@ def main():
                          help="the shape's query heads, KV heads and head_dim")
     command.add_argument("--batch", default="1,4,8")
     command.add_argument("--context", default="32768,131072")
-    command.set_defaults(run=attention)
-    options = parser.parse_args()
-    options.run(options)
+    command.set_defaults(measure=attention)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="one object, for bench/report")
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":
