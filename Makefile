@@ -29,6 +29,8 @@ check-format:
 lint: check-format
 	python3 tools/check_layers.py
 	python3 tests/tools/check_layers_test.py
+	python3 tests/tools/report_test.py
+	python3 bench/report fill --check docs/*.md
 
 # The whole tree, which takes long; .ci/run looks at changed files.
 tidy: build
