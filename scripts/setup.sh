@@ -9,7 +9,7 @@ packages=(
   libhwy-dev libdnnl-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcpp-httplib-dev
   libcurl4-openssl-dev libssl-dev libcli11-dev libfmt-dev libspdlog-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  ca-certificates python3-pip unzip
+  ca-certificates python3-pip unzip python3-jieba
 )
 # What only .ci/run needs: fuzzing and clang-tidy.
 ci_packages=(clang-16 clang-tidy-16 libclang-rt-16-dev libomp-16-dev git)
