@@ -7,6 +7,7 @@ fuzzywuzzy 0.18.0 and jieba 0.42.1. Cases are made from short texts: whole, cut,
 other case, punctuation, numbers and lines around them.
 """
 
+import itertools
 import json
 import random
 import sys
@@ -30,6 +31,32 @@ CLASSES = ["Food", "Food and drink", "Drink", "Sport", "Team sport", "City", "Ot
 NUMBERS = ["Paragraph 3", "3", "Paragraph 12", "It is paragraph 3 or 4.", "33", "3, 3 and 3",
            "none", "Paragraph 3\nParagraph 4", "１２ and 12", "0", "07", "7"]
 ZH = ["段落3", "段落12", "是段落3和段落4", "三", "第3段"]
+
+CHINESE = [
+    "苍鹭站在老磨坊旁边等鱼。", "渡船黎明过河，没有人付钱；船夫也不问。", "一九三一年那座桥关闭了整整一个冬天。", "屋顶积了雪，钟响了两次",
+    "她弟弟的信每逢星期二送到……", "每公斤12.50元，一袋四十元（合计52.5元）", "《春江》和〈秋水〉都是她写的", "李二狗说：“河水很高！”", "好", "", " ", "。。。",
+    "开往Cologne的火车7点15分出发", "The ferry 渡船 THE END", "第一，研究预算；第二，讨论人事、采购与考勤。", "的的的的", "ＡＢＣ公司２０２３年利润增长5.3%.",
+    "「一个苹果」、『一个橙子』和【一个梨】", "键值缓存\n预填充\t解码\r\n稀疏注意力", "a.b.c是第3.5版。见附录B.",
+]
+
+
+def vary_chinese(rng, text):
+    kind = rng.randrange(6)
+    if kind == 0:
+        begin = rng.randrange(len(text) + 1)
+        return text[begin:begin + rng.randrange(16)]
+    if kind == 1:
+        parts = text.split("，")
+        rng.shuffle(parts)
+        return "，".join(parts)
+    if kind == 2:
+        cut = rng.randrange(len(text) + 1)
+        return text[:cut] + rng.choice(["，", "的", "！", " ", ".", "2"]) + text[cut:]
+    if kind == 3:
+        return text.swapcase() + "\n" + rng.choice(CHINESE)
+    if kind == 4:
+        return rng.choice(CHINESE) + text
+    return text
 
 
 def vary(rng, text):
@@ -82,12 +109,24 @@ def cases(metrics):
         yield "code_similarity", text, reference, [], metrics.code_sim_score(text, reference)
 
 
+def chinese_cases(metrics):
+    rng = random.Random(2)
+    for name, function in (("qa_f1_zh", metrics.qa_f1_zh_score), ("rouge_l_zh", metrics.rouge_zh_score)):
+        for _ in range(230):
+            reference = rng.choice(CHINESE)
+            if rng.random() < 0.5:
+                reference += rng.choice(CHINESE)
+            text = vary_chinese(rng, vary_chinese(rng, reference)) if rng.random() < 0.8 else rng.choice(CHINESE)
+            yield name, text, reference, [], function(text, reference)
+
+
 def main():
     warnings.simplefilter("ignore")
     sys.path.insert(0, sys.argv[1])
     import metrics
+    metrics.jieba.setLogLevel(60)
     with open(sys.argv[2], "w", encoding="utf-8") as out:
-        for name, text, reference, classes, score in cases(metrics):
+        for name, text, reference, classes, score in itertools.chain(cases(metrics), chinese_cases(metrics)):
             line = {"metric": name, "text": text, "reference": reference, "score": score}
             if classes:
                 line["classes"] = classes

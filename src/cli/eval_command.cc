@@ -18,6 +18,7 @@
 #include "eval/rows.h"
 #include "eval/ruler_tasks.h"
 #include "eval/runner.h"
+#include "text/word_segmenter.h"
 
 namespace lychee::cli {
 
@@ -35,6 +36,7 @@ struct EvalCommandOptions {
   std::vector<std::string> data;
   std::string squad;
   std::string hotpotqa;
+  std::string words = text::default_word_folder();
   bool skip_bad = false;
   bool raw = false;
   bool together = false;
@@ -127,6 +129,7 @@ class EvalSession {
     }
     inputs.decode_tokens = options_.decode_tokens;
     inputs.attempts = options_.attempts;
+    inputs.words = options_.words;
     return inputs;
   }
 
@@ -211,6 +214,10 @@ void add_task_options(CLI::App& command, EvalCommandOptions& options) {
                      "Persuasion, and filler for needle");
   command.add_option("--data", options.data, "JSONL files of longbench or math (repeatable)");
   command.add_flag("--skip-bad", options.skip_bad, "Leave out lines of --data that cannot be used");
+  command
+      .add_option("--words", options.words,
+                  "Folder of jieba's dict.txt and finalseg/, for longbench's Chinese words")
+      ->capture_default_str();
   command.add_option("--squad", options.squad,
                      "SQuAD file (JSON) for qa_1; default: made-up facts");
   command.add_option("--hotpotqa", options.hotpotqa,

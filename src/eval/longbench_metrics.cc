@@ -15,11 +15,6 @@ namespace {
 
 using Words = std::vector<std::u32string>;
 
-bool is_punctuation(char32_t c) {
-  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-         (c >= '{' && c <= '~');
-}
-
 // A letter, a digit or an underscore, as far as texts of LongBench go.
 bool is_word(char32_t c) {
   if (c < 0x80) {
@@ -53,7 +48,7 @@ Words split_white(std::u32string_view text) {
 Words normalized_words(std::string_view text) {
   std::u32string clean;
   for (const char32_t c : text::to_lower_case(to_code_points(text))) {
-    if (!is_punctuation(c)) {
+    if (!is_ascii_punctuation(c)) {
       clean += c;
     }
   }
@@ -158,9 +153,7 @@ double unique_words(const std::vector<Words>& sentences) {
 
 }  // namespace
 
-double qa_f1(std::string_view text, std::string_view reference) {
-  const Words said = normalized_words(text);
-  const Words wanted = normalized_words(reference);
+double words_f1(const Words& said, const Words& wanted) {
   std::map<std::u32string, int> left;
   for (const std::u32string& word : wanted) {
     ++left[word];
@@ -175,6 +168,10 @@ double qa_f1(std::string_view text, std::string_view reference) {
   const double precision = same / static_cast<double>(said.size());
   const double recall = same / static_cast<double>(wanted.size());
   return 2 * precision * recall / (precision + recall);
+}
+
+double qa_f1(std::string_view text, std::string_view reference) {
+  return words_f1(normalized_words(text), normalized_words(reference));
 }
 
 double rouge_l(std::string_view text, std::string_view reference) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "eval/longbench_metrics.h"
+#include "text/word_segmenter.h"
 
 namespace lychee::eval {
 namespace {
@@ -17,8 +18,13 @@ struct Item {
   std::vector<std::string> classes;
 };
 
-using Metric = double (*)(std::string_view text, std::string_view reference,
-                          const std::vector<std::string>& classes);
+// What a metric may need besides the two texts.
+struct Means {
+  const std::vector<std::string>& classes;
+  const text::WordSegmenter* segmenter = nullptr;  // never null for Chinese words
+};
+
+using Metric = double (*)(std::string_view text, std::string_view reference, const Means& means);
 
 struct Dataset {
   std::string_view name;
@@ -29,24 +35,31 @@ struct Dataset {
   std::string_view prompt;  // with {context} and {input}
 };
 
-double f1(std::string_view text, std::string_view reference, const std::vector<std::string>&) {
+double f1(std::string_view text, std::string_view reference, const Means&) {
   return qa_f1(text, reference);
 }
-double rouge(std::string_view text, std::string_view reference, const std::vector<std::string>&) {
+double f1_chinese(std::string_view text, std::string_view reference, const Means& means) {
+  return qa_f1_chinese(text, reference, *means.segmenter);
+}
+double rouge(std::string_view text, std::string_view reference, const Means&) {
   return rouge_l(text, reference);
 }
-double paragraph(std::string_view text, std::string_view reference,
-                 const std::vector<std::string>&) {
+double rouge_chinese(std::string_view text, std::string_view reference, const Means& means) {
+  return rouge_l_chinese(text, reference, *means.segmenter);
+}
+double class_named(std::string_view text, std::string_view reference, const Means& means) {
+  return classification(text, reference, means.classes);
+}
+double paragraph(std::string_view text, std::string_view reference, const Means&) {
   return retrieval(text, reference, "Paragraph ");
 }
-double paragraph_zh(std::string_view text, std::string_view reference,
-                    const std::vector<std::string>&) {
+double paragraph_chinese(std::string_view text, std::string_view reference, const Means&) {
   return retrieval(text, reference, "段落");
 }
-double number(std::string_view text, std::string_view reference, const std::vector<std::string>&) {
+double number(std::string_view text, std::string_view reference, const Means&) {
   return count_match(text, reference);
 }
-double code(std::string_view text, std::string_view reference, const std::vector<std::string>&) {
+double code(std::string_view text, std::string_view reference, const Means&) {
   return code_similarity(text, reference);
 }
 
@@ -66,20 +79,27 @@ constexpr std::array kDatasets{
     Dataset{"narrativeqa", f1, 128, false, true, kQuestion},
     Dataset{"qasper", f1, 128, false, true, kQuestion},
     Dataset{"multifieldqa_en", f1, 64, false, true, kQuestion},
+    Dataset{"multifieldqa_zh", f1_chinese, 64, false, true,
+            "请读下面的文字，用中文回答问题，只写答案，越短越好。\n\n{context}\n\n问题：{input}"
+            "\n答案："},
     Dataset{"hotpotqa", f1, 32, false, true, kQuestion},
     Dataset{"2wikimqa", f1, 32, false, true, kQuestion},
     Dataset{"musique", f1, 32, false, true, kQuestion},
     Dataset{"triviaqa", f1, 32, true, false, kExamples},
+    Dataset{"dureader", rouge_chinese, 128, false, true,
+            "请根据下面的文章回答问题。\n\n{context}\n\n问题：{input}\n答案："},
     Dataset{"gov_report", rouge, 512, false, true, kSummary},
     Dataset{"qmsum", rouge, 512, false, true, kMeeting},
     Dataset{"multi_news", rouge, 512, false, true, kSummary},
     Dataset{"samsum", rouge, 128, true, false, kExamples},
-    Dataset{"trec", classification, 64, true, false, kExamples},
-    Dataset{"lsht", classification, 64, true, false, kExamples},
+    Dataset{"vcsum", rouge_chinese, 512, false, true,
+            "请读下面的会议记录，用一段话概括会议的内容。\n\n{context}\n\n概括："},
+    Dataset{"trec", class_named, 64, true, false, kExamples},
+    Dataset{"lsht", class_named, 64, true, false, kExamples},
     Dataset{"passage_retrieval_en", paragraph, 32, false, true,
             "One of these paragraphs is what the summary was written from.\n\n{context}\n\n"
             "Summary: {input}\n\nName the paragraph, as in \"Paragraph 1\".\nAnswer:"},
-    Dataset{"passage_retrieval_zh", paragraph_zh, 32, false, true,
+    Dataset{"passage_retrieval_zh", paragraph_chinese, 32, false, true,
             "摘要写的是下面哪一个段落？\n\n{context}\n\n摘要：{input}"
             "\n\n请写出段落的编号，例如“段落1”。\n答案："},
     Dataset{"passage_count", number, 32, false, true,
@@ -96,9 +116,12 @@ std::string replace(std::string text, std::string_view mark, const std::string& 
 
 class LongbenchTask : public Task {
  public:
-  LongbenchTask(const Dataset& dataset, std::vector<Item> items, const TaskInputs& inputs)
+  // `segmenter` may be null where no Chinese words are counted.
+  LongbenchTask(const Dataset& dataset, std::vector<Item> items,
+                std::shared_ptr<const text::WordSegmenter> segmenter, const TaskInputs& inputs)
       : dataset_(dataset),
         items_(std::move(items)),
+        segmenter_(std::move(segmenter)),
         encode_(inputs.encode),
         decode_(inputs.decode),
         wrap_(inputs.wrap) {}
@@ -143,7 +166,7 @@ class LongbenchTask : public Task {
     }
     double best = 0;
     for (const std::string& reference : query.references) {
-      best = std::max(best, dataset_.metric(text, reference, query.classes));
+      best = std::max(best, dataset_.metric(text, reference, {query.classes, segmenter_.get()}));
     }
     return best;
   }
@@ -161,16 +184,17 @@ class LongbenchTask : public Task {
 
   const Dataset& dataset_;
   std::vector<Item> items_;
+  std::shared_ptr<const text::WordSegmenter> segmenter_;
   samples::Encoder encode_;
   std::function<std::string(std::span<const int32_t>)> decode_;
   std::function<std::string(std::string_view, std::string_view)> wrap_;
 };
 
+bool counts_chinese_words(const Dataset& dataset) {
+  return dataset.metric == f1_chinese || dataset.metric == rouge_chinese;
+}
+
 const Dataset& find_dataset(const std::string& name) {
-  for (const char* left_out : {"multifieldqa_zh", "dureader", "vcsum"}) {
-    require(name != left_out, ErrorCode::kUnsupported, "dataset ", name,
-            " is scored by Chinese words, which this program does not segment");
-  }
   // LongBench-E has its own names for the same tasks.
   const std::string plain = name.ends_with("_e") ? name.substr(0, name.size() - 2) : name;
   const auto* found = std::find_if(kDatasets.begin(), kDatasets.end(),
@@ -186,11 +210,14 @@ Item parse_item(const nlohmann::json& line, const Dataset& dataset) {
             line.at("answers").get<std::vector<std::string>>(),
             {}};
   require(!item.answers.empty(), ErrorCode::kInvalidArgument, "no answers");
-  if (dataset.metric == classification) {
+  if (dataset.metric == class_named) {
     line.at("all_classes").get_to(item.classes);
   }
-  for (const std::string& answer : item.answers) {
-    static_cast<void>(dataset.metric("", answer, item.classes));  // refuses what it cannot score
+  if (!counts_chinese_words(dataset)) {  // which refuse nothing
+    for (const std::string& answer : item.answers) {
+      static_cast<void>(
+          dataset.metric("", answer, {item.classes}));  // refuses what it cannot score
+    }
   }
   return item;
 }
@@ -208,8 +235,12 @@ TaskList make_longbench_tasks(const TaskInputs& inputs) {
     });
   }
   TaskList tasks;
+  std::shared_ptr<const text::WordSegmenter> segmenter;
   for (auto& [dataset, list] : items) {
-    tasks.push_back(std::make_unique<LongbenchTask>(*dataset, std::move(list), inputs));
+    if (counts_chinese_words(*dataset) && !segmenter) {
+      segmenter = std::make_shared<text::WordSegmenter>(inputs.words);
+    }
+    tasks.push_back(std::make_unique<LongbenchTask>(*dataset, std::move(list), segmenter, inputs));
   }
   return tasks;
 }

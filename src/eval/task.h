@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "samples/book.h"
 #include "samples/ruler.h"
 #include "samples/sample.h"
+#include "text/word_segmenter.h"
 
 namespace lychee::eval {
 
@@ -81,6 +83,8 @@ struct TaskInputs {
   BadLines* bad = nullptr;                         // for its lines; never null where there is data
   int64_t decode_tokens = 128;                     // that perplexity and recall follow
   int attempts = 1;                                // at a problem of math
+  // Jieba's data, read when a dataset counts Chinese words.
+  std::filesystem::path words = text::default_word_folder();
 };
 
 // The names that `eval` takes: tasks and groups of tasks (ruler, longbench, math).

@@ -9,6 +9,8 @@
 #include "eval/math_task.h"
 #include "eval/ruler_tasks.h"
 #include "lychee/error.h"
+#include "text/python_table.h"
+#include "text/word_dictionary.h"
 
 namespace {
 
@@ -32,6 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     TaskInputs inputs;
     inputs.encode = [](std::string_view) { return std::vector<int32_t>(); };
     inputs.bad = &bad;
+    inputs.words = "/dev/null";  // no dictionary is read again and again
     try_to([&] {
       inputs.data = {parse_jsonl("input", input, bad)};
       try_to([&] { static_cast<void>(make_longbench_tasks(inputs)); });
@@ -40,6 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   try_to([&] { static_cast<void>(parse_squad("input", input)); });
   try_to([&] { static_cast<void>(parse_hotpotqa("input", input)); });
+  try_to([&] { static_cast<void>(lychee::text::WordDictionary("input", input)); });
+  try_to([&] { lychee::text::read_python_table("input", input, [](auto, double) {}); });
   static_cast<void>(same_answer("\\{1,x\\}", extract_answer(input, true)));
   static_cast<void>(same_answer(input.substr(0, size / 2), input.substr(size / 2)));
   return 0;
