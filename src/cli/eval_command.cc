@@ -175,10 +175,10 @@ class EvalSession {
   }
 
   static void print_table(const std::vector<eval::EvalRow>& rows, const eval::EvalTotals& totals) {
-    fmt::print("{:<18}{:>9}  {:<34}{:>8}{:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
+    fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
                "samples", "score", "95 %", "kv read", "tokens/s");
     for (const eval::EvalRow& row : rows) {
-      fmt::print("{:<18}{:>9}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}\n", row.task,
+      fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}\n", row.task,
                  row.length, row.setting(), row.samples, row.score,
                  fmt::format("{:.2f}…{:.2f}", row.interval.low, row.interval.high), row.kv_read,
                  row.tokens_per_s);

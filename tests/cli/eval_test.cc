@@ -1,5 +1,7 @@
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <sstream>
 
 #include "cli/program.h"
 
@@ -75,6 +77,116 @@ TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
   EXPECT_EQ(Json::parse(text_of(path("out/rows.json")))["rows"], json["rows"]);
   EXPECT_TRUE(text_of(path("out/rows.csv")).starts_with("task,length,policy,heads,budget,"));
   EXPECT_NE(text_of(path("out/report.html")).find("prefilled once each"), std::string::npos);
+}
+
+// Rows by task and policy.
+std::map<std::string, Json> rows_by_name(const Json& json) {
+  std::map<std::string, Json> rows;
+  for (const Json& row : json["rows"]) {
+    rows[row["task"].get<std::string>() + " " + row["policy"].get<std::string>()] = row;
+  }
+  return rows;
+}
+
+// A key between filler, and the beginning of a sentence that the built-in model ends with the key.
+std::string asked_for(const std::string& key) {
+  std::string text;
+  for (int i = 0; i < 24; ++i) {
+    text += i == 6 ? "The pass key is " + key + " . " : "The grass is green . The sky is blue . ";
+  }
+  return text + "The pass key is";
+}
+
+TEST_F(EvalTest, ScoresFilesOfLongbench) {
+  Json line = {{"dataset", "trec"},
+               {"context", asked_for("3 1 4")},
+               {"input", "The pass key is"},
+               {"answers", {"3 1 4"}},
+               {"all_classes", {"3 1 4", "2 7 1"}}};
+  std::string lines = line.dump() + "\n";
+  line["context"] = asked_for("2 7 1");
+  line["answers"] = {"2 7 1"};
+  lines += "\n" + line.dump() + "\n";
+  line["dataset"] = "triviaqa";
+  line["all_classes"] = nullptr;
+  const Json json = run_json(
+      needle("eval", {"longbench", "--data", file("data.jsonl", lines + line.dump()), "--lengths",
+                      "600", "--policies", "dense,streaming", "--budgets", "128"}));
+  auto rows = rows_by_name(json);
+  ASSERT_EQ(rows.size(), 4U);
+  EXPECT_EQ(rows["trec dense"]["samples"], 2) << "all there are";
+  EXPECT_EQ(rows["trec dense"]["score"], 1.0);
+  EXPECT_EQ(rows["trec streaming"]["score"], 0.0) << "the key is outside its window";
+  EXPECT_EQ(rows["triviaqa dense"]["samples"], 1);
+  EXPECT_GT(rows["triviaqa dense"]["score"].get<double>(), 0.1);
+  EXPECT_LT(rows["triviaqa streaming"]["score"].get<double>(), 0.1) << "words of the filler";
+  EXPECT_EQ(json["totals"]["bad_lines"], 0);
+}
+
+TEST_F(EvalTest, ScoresFilesOfMathWithAttempts) {
+  const std::string lines =
+      Json({{"id", 1}, {"problem", asked_for("8 7")}, {"answer", "007"}}).dump() + "\n" +
+      Json({{"id", 2}, {"problem", asked_for("8 7")}, {"answer", 9}}).dump() + "\n";
+  const Json json =
+      run_json(needle("eval", {"math", "--data", file("aime.jsonl", lines), "--lengths", "400",
+                               "--attempts", "3", "--temperature", "0.01", "--policies",
+                               "dense,streaming", "--budgets", "128", "--out", path("out")}));
+  auto rows = rows_by_name(json);
+  EXPECT_EQ(rows["aime dense"]["score"], 0.5) << "one of two problems";
+  EXPECT_EQ(rows["aime streaming"]["score"], 0.0) << "prefill alone, which is dense, sees the key";
+  std::istringstream results(text_of(path("out/results.jsonl")));
+  for (std::string line; std::getline(results, line);) {
+    EXPECT_EQ(Json::parse(line)["texts"].size(), 3U) << "an answer for each attempt";
+  }
+}
+
+TEST_F(EvalTest, TakesTheExamples) {
+  const auto tasks_of = [&](const std::string& group, const std::string& model) {
+    const Json json =
+        run_json({"eval", group, "--model", model, "--threads", "1", "--lengths", "600", "--data",
+                  LYCHEE_SOURCE_DIR "/examples/" + group + ".jsonl"});
+    EXPECT_EQ(json["totals"]["bad_lines"], 0);
+    std::map<std::string, int> samples;
+    for (const Json& row : json["rows"]) {
+      samples[row["task"]] = row["samples"];
+    }
+    return samples;
+  };
+  const std::string model = text_model();
+  EXPECT_THAT(
+      tasks_of("longbench", model),
+      testing::UnorderedElementsAre(testing::Pair("hotpotqa", 1), testing::Pair("trec", 1),
+                                    testing::Pair("samsum", 1), testing::Pair("passage_count", 1),
+                                    testing::Pair("lcc", 1), testing::Pair("multifieldqa_zh", 1),
+                                    testing::Pair("passage_retrieval_zh", 1)));
+  EXPECT_THAT(
+      tasks_of("math", model),
+      testing::UnorderedElementsAre(testing::Pair("aime", 2), testing::Pair("olympiadbench", 3)));
+}
+
+TEST_F(EvalTest, NamesOrCountsBadLines) {
+  const std::string good =
+      R"({"dataset": "lcc", "context": "x = 1", "input": "", "answers": ["y = x"]})";
+  const std::string data = file("data.jsonl", good + "\n{\"dataset\": \"lcc\"}\n" + good +
+                                                  "\n[1]\n" + R"({"dataset": "squad"})" + "\n");
+  const auto longbench = [&](const std::string& name, const std::vector<std::string>& more = {}) {
+    return needle("eval", concat({"longbench", "--data", name, "--lengths", "200"}, more));
+  };
+  expect_failure(longbench(data), 2, {"data.jsonl, line 4", "--skip-bad"});
+  expect_failure(longbench(file("b.jsonl", good + "\n{\"dataset\": \"lcc\"}")), 2,
+                 {"b.jsonl, line 2", "context"});
+  const Json json = run_json(longbench(data, {"--skip-bad"}));
+  EXPECT_EQ(json["totals"]["bad_lines"], 3);
+  EXPECT_EQ(json["rows"][0]["samples"], 2);
+  expect_failure(longbench(path("nowhere.jsonl")), 2, {"nowhere.jsonl"});
+  expect_failure(needle("eval", {"longbench"}), 2, {"--data"});
+  expect_failure(
+      needle("eval", {"math", "--data", file("m.jsonl", R"({"problem": "p", "answer": "1/2"})")}),
+      2, {"m.jsonl, line 1", "1/2"});
+  expect_failure(longbench(file("zh.jsonl", R"({"dataset": "vcsum", "context": "", "input": "",)"
+                                            R"( "answers": ["a"]})"),
+                           {"--words", path("nowhere")}),
+                 2, {"nowhere/dict.txt", "python3-jieba"});
 }
 
 TEST_F(EvalTest, RefusesImpossibleTables) {
