@@ -41,39 +41,43 @@ void CudaDecoder::prefill(std::span<const int32_t> token_ids, int64_t first_posi
   layers_.make_rope_table(rows, act.positions, nullptr);
   const CudaLayers::Qkv qkv = layers_.qkv_of(rows, false);
   for (int layer = 0; layer < config_.num_layers; ++layer) {
-    const attention::PagedKv kv = cache_.layer(layer);
     layers_.project_qkv(layer, rows, qkv);
-    attention::cuda::kv_append({.num_tokens = static_cast<int>(rows),
-                                .num_kv_heads = config_.num_kv_heads,
-                                .head_dim = config_.head_dim,
-                                .first_position = first_position,
-                                .k = qkv.k,
-                                .v = qkv.v,
-                                .row_stride = qkv.kv_stride,
-                                .page_table = page_table,
-                                .kv = kv},
-                               stream_->get());
-    attention::cuda::prefill_attention(
-        {.num_tokens = static_cast<int>(rows),
-         .num_q_heads = config_.num_q_heads,
-         .num_kv_heads = config_.num_kv_heads,
-         .head_dim = config_.head_dim,
-         .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
-         .first_position = first_position,
-         .q = qkv.q,
-         .q_row_stride = qkv.q_stride,
-         .page_table = page_table,
-         .kv = kv,
-         .out = act.attended,
-         .exact = exact_,
-         .workspace = nullptr},
-        stream_->get());
+    attend_prompt(rows, first_position, page_table, qkv, cache_.layer(layer));
     layers_.add_attention(layer, rows);
     layers_.add_mlp(layer, rows);
   }
   layers_.final_norm(rows);
   decoded_ = false;
   made_rows_ = {};
+}
+
+void CudaDecoder::attend_prompt(int64_t rows, int64_t first_position, const int32_t* page_table,
+                                const CudaLayers::Qkv& qkv, const attention::PagedKv& kv) {
+  attention::cuda::kv_append({.num_tokens = static_cast<int>(rows),
+                              .num_kv_heads = config_.num_kv_heads,
+                              .head_dim = config_.head_dim,
+                              .first_position = first_position,
+                              .k = qkv.k,
+                              .v = qkv.v,
+                              .row_stride = qkv.kv_stride,
+                              .page_table = page_table,
+                              .kv = kv},
+                             stream_->get());
+  attention::cuda::prefill_attention(
+      {.num_tokens = static_cast<int>(rows),
+       .num_q_heads = config_.num_q_heads,
+       .num_kv_heads = config_.num_kv_heads,
+       .head_dim = config_.head_dim,
+       .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
+       .first_position = first_position,
+       .q = qkv.q,
+       .q_row_stride = qkv.q_stride,
+       .page_table = page_table,
+       .kv = kv,
+       .out = layers_.activations().attended,
+       .exact = exact_,
+       .workspace = nullptr},
+      stream_->get());
 }
 
 void CudaDecoder::decode(std::span<DecodeRow> rows) {

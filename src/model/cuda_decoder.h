@@ -41,6 +41,9 @@ class CudaDecoder final : public Decoder {
   }
 
  private:
+  // K and V of a prompt's rows to the cache, then attention over it.
+  void attend_prompt(int64_t rows, int64_t first_position, const int32_t* page_table,
+                     const CudaLayers::Qkv& qkv, const attention::PagedKv& kv);
   // The row of the activations' logits that holds `first_row` of the last pass, `num_rows` of them
   // made.
   [[nodiscard]] int64_t made_row(int64_t first_row, int64_t num_rows);

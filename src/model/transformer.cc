@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -12,6 +13,7 @@
 #include "kernels/noise/fill_kv.h"
 #include "kernels/norm/rms_norm.h"
 #include "kernels/rope/rope.h"
+#include "model/linear_calls.h"
 
 namespace lychee::model {
 
@@ -81,28 +83,16 @@ const RopeFrequencies& Transformer::frequencies(int64_t length) {
   return frequencies_;
 }
 
-void Transformer::embed(size_t row, int32_t token_id) {
-  const TensorView& table = weights_.embedding;
-  const int64_t row_bytes = dtype_bytes(table.dtype, config_.hidden_size);
-  linear::dequantize(table.dtype, table.data + token_id * row_bytes, config_.hidden_size,
-                     x_ + static_cast<int64_t>(row) * config_.hidden_size);
+void Transformer::embed_row(int64_t row, int32_t token_id, int64_t position) {
+  embed(weights_.embedding, token_id, config_.hidden_size, x_ + row * config_.hidden_size);
+  positions_[static_cast<size_t>(row)] = position;
 }
 
 void Transformer::apply(const LinearWeights& linear, int64_t rows, const float* x, float* y,
                         bool accumulate) {
-  linear::LinearParams p{.num_rows = rows,
-                         .in_features = linear.in_features,
-                         .out_features = linear.out_features,
-                         .x = x,
-                         .x_stride = linear.in_features,
-                         .weight_dtype = linear.dtype,
-                         .weight = linear.weight,
-                         .bias = linear.bias.empty() ? nullptr : linear.bias.data(),
-                         .y = y,
-                         .y_stride = linear.out_features,
-                         .accumulate = accumulate,
-                         .exact = exact_,
-                         .workspace = nullptr};
+  linear::LinearParams p = linear_params(linear, rows, x, y);
+  p.accumulate = accumulate;
+  p.exact = exact_;
   p.workspace = scratch(linear::cpu::linear_workspace_bytes(p));
   linear::cpu::linear(p);
 }
@@ -112,12 +102,7 @@ void Transformer::apply_group(std::initializer_list<Output> outputs, int64_t row
   std::array<linear::LinearTarget, kMaxOutputs> targets;
   size_t count = 0;
   for (const auto& [linear, y] : outputs) {
-    targets[count++] = {.out_features = linear->out_features,
-                        .weight_dtype = linear->dtype,
-                        .weight = linear->weight,
-                        .bias = linear->bias.empty() ? nullptr : linear->bias.data(),
-                        .y = y,
-                        .y_stride = linear->out_features};
+    targets[count++] = linear_target(*linear, y);
   }
   linear::LinearGroupParams p{.num_rows = rows,
                               .in_features = config_.hidden_size,
@@ -131,36 +116,30 @@ void Transformer::apply_group(std::initializer_list<Output> outputs, int64_t row
   linear::cpu::linear_group(p);
 }
 
-void Transformer::normalize(const std::vector<float>& weight, int64_t rows) {
+void Transformer::rms_norm(const std::vector<float>& weight, int64_t rows, const float* x,
+                           float* y) {
+  const auto dim = std::ssize(weight);
   norm::cpu::rms_norm({.num_rows = rows,
-                       .dim = config_.hidden_size,
-                       .x = x_,
-                       .x_stride = config_.hidden_size,
+                       .dim = dim,
+                       .x = x,
+                       .x_stride = dim,
                        .weight = weight.data(),
                        .eps = config_.rms_norm_eps,
-                       .y = normed_,
-                       .y_stride = config_.hidden_size});
+                       .y = y,
+                       .y_stride = dim});
 }
 
-void Transformer::norm_heads(const std::vector<float>& weight, float* heads, int64_t num_heads) {
-  if (weight.empty()) {
-    return;
-  }
-  norm::cpu::rms_norm({.num_rows = num_heads,
-                       .dim = config_.head_dim,
-                       .x = heads,
-                       .x_stride = config_.head_dim,
-                       .weight = weight.data(),
-                       .eps = config_.rms_norm_eps,
-                       .y = heads,
-                       .y_stride = config_.head_dim});
+void Transformer::normalize(const std::vector<float>& weight, int64_t rows) {
+  rms_norm(weight, rows, x_, normed_);
 }
 
 void Transformer::project_qkv(const LayerWeights& layer, int64_t rows) {
   normalize(layer.attention_norm, rows);
   apply_group({{&layer.q, q_}, {&layer.k, k_}, {&layer.v, v_}}, rows);
-  norm_heads(layer.q_norm, q_, rows * config_.num_q_heads);
-  norm_heads(layer.k_norm, k_, rows * config_.num_kv_heads);
+  if (config_.qk_norm) {
+    rms_norm(layer.q_norm, rows * config_.num_q_heads, q_, q_);
+    rms_norm(layer.k_norm, rows * config_.num_kv_heads, k_, k_);
+  }
 }
 
 void Transformer::fill_rope_table(int64_t first_row, int64_t rows,
@@ -206,43 +185,52 @@ void Transformer::prefill(std::span<const int32_t> token_ids, int64_t first_posi
   require(rows <= max_rows_, ErrorCode::kInternal, "prefill of ", rows, " rows, built for ",
           max_rows_);
   for (int64_t row = 0; row < rows; ++row) {
-    embed(static_cast<size_t>(row), token_ids[static_cast<size_t>(row)]);
-    positions_[static_cast<size_t>(row)] = first_position + row;
+    embed_row(row, token_ids[static_cast<size_t>(row)], first_position + row);
   }
   fill_rope_table(0, rows, frequencies(rope_length));
   for (int index = 0; index < config_.num_layers; ++index) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
     project_qkv(layer, rows);
     rotate(rows);
-    attention::cpu::kv_append({.num_tokens = static_cast<int>(rows),
-                               .num_kv_heads = config_.num_kv_heads,
-                               .head_dim = config_.head_dim,
-                               .first_position = first_position,
-                               .k = k_,
-                               .v = v_,
-                               .row_stride = kv_size_,
-                               .page_table = pages.data(),
-                               .kv = cache_.layer(index)});
-    attention::PrefillAttentionParams p{
-        .num_tokens = static_cast<int>(rows),
-        .num_q_heads = config_.num_q_heads,
-        .num_kv_heads = config_.num_kv_heads,
-        .head_dim = config_.head_dim,
-        .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
-        .first_position = first_position,
-        .q = q_,
-        .q_row_stride = q_size_,
-        .page_table = pages.data(),
-        .kv = cache_.layer(index),
-        .out = attended_,
-        .exact = exact_,
-        .workspace = nullptr};
-    p.workspace = scratch(attention::cpu::prefill_attention_workspace_bytes(p));
-    attention::cpu::prefill_attention(p);
+    append(0, rows, first_position, pages, cache_.layer(index));
+    attend_prompt(rows, first_position, pages, cache_.layer(index));
     apply(layer.o, rows, attended_, x_, true);
     mlp(layer, rows);
   }
   normalize(weights_.final_norm, rows);
+}
+
+void Transformer::append(int64_t first_row, int64_t num_tokens, int64_t first_position,
+                         std::span<const int32_t> pages, const attention::PagedKv& kv) {
+  attention::cpu::kv_append({.num_tokens = static_cast<int>(num_tokens),
+                             .num_kv_heads = config_.num_kv_heads,
+                             .head_dim = config_.head_dim,
+                             .first_position = first_position,
+                             .k = k_ + first_row * kv_size_,
+                             .v = v_ + first_row * kv_size_,
+                             .row_stride = kv_size_,
+                             .page_table = pages.data(),
+                             .kv = kv});
+}
+
+void Transformer::attend_prompt(int64_t rows, int64_t first_position,
+                                std::span<const int32_t> pages, const attention::PagedKv& kv) {
+  attention::PrefillAttentionParams p{
+      .num_tokens = static_cast<int>(rows),
+      .num_q_heads = config_.num_q_heads,
+      .num_kv_heads = config_.num_kv_heads,
+      .head_dim = config_.head_dim,
+      .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
+      .first_position = first_position,
+      .q = q_,
+      .q_row_stride = q_size_,
+      .page_table = pages.data(),
+      .kv = kv,
+      .out = attended_,
+      .exact = exact_,
+      .workspace = nullptr};
+  p.workspace = scratch(attention::cpu::prefill_attention_workspace_bytes(p));
+  attention::cpu::prefill_attention(p);
 }
 
 void Transformer::logits(int64_t first_row, int64_t num_rows, float* out) {
@@ -254,8 +242,7 @@ void Transformer::decode(std::span<DecodeRow> rows) {
   require(num_rows <= linear::kMaxDecodeRows, ErrorCode::kInternal, "decode of ", num_rows,
           " rows");
   for (size_t row = 0; row < rows.size(); ++row) {
-    embed(row, rows[row].token_id);
-    positions_[row] = rows[row].position;
+    embed_row(static_cast<int64_t>(row), rows[row].token_id, rows[row].position);
     if (rope_depends_on_length(config_)) {
       fill_rope_table(static_cast<int64_t>(row), 1, frequencies(rows[row].position + 1));
     }
@@ -271,15 +258,7 @@ void Transformer::decode(std::span<DecodeRow> rows) {
     rotate(num_rows);
     for (int64_t row = 0; row < num_rows; ++row) {
       const DecodeRow& decode_row = rows[static_cast<size_t>(row)];
-      attention::cpu::kv_append({.num_tokens = 1,
-                                 .num_kv_heads = config_.num_kv_heads,
-                                 .head_dim = config_.head_dim,
-                                 .first_position = decode_row.position,
-                                 .k = k_ + row * kv_size_,
-                                 .v = v_ + row * kv_size_,
-                                 .row_stride = kv_size_,
-                                 .page_table = decode_row.pages.data(),
-                                 .kv = kv});
+      append(row, 1, decode_row.position, decode_row.pages, kv);
     }
     decode_attention_.run_layer(index, kv, q_, attended_);
     apply(layer.o, num_rows, attended_, x_, true);

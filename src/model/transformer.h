@@ -38,7 +38,7 @@ class Transformer final : public Decoder {
   [[nodiscard]] const ModelWeights& weights() const override { return weights_; }
 
  private:
-  void embed(size_t row, int32_t token_id);
+  void embed_row(int64_t row, int32_t token_id, int64_t position);
   void apply(const LinearWeights& linear, int64_t rows, const float* x, float* y, bool accumulate);
   struct Output {
     const LinearWeights* linear;
@@ -46,13 +46,19 @@ class Transformer final : public Decoder {
   };
   // Several weights over normed_, each to its own contiguous output.
   void apply_group(std::initializer_list<Output> outputs, int64_t rows);
+  // Contiguous rows as wide as `weight`.
+  void rms_norm(const std::vector<float>& weight, int64_t rows, const float* x, float* y);
   // RMSNorm of x_ into normed_.
   void normalize(const std::vector<float>& weight, int64_t rows);
   void project_qkv(const LayerWeights& layer, int64_t rows);
-  void norm_heads(const std::vector<float>& weight, float* heads, int64_t num_heads);
   // Cosines and sines of positions_[first_row …], for all heads and layers of this pass.
   void fill_rope_table(int64_t first_row, int64_t rows, const RopeFrequencies& frequencies);
   void rotate(int64_t rows);
+  // K and V of rows first_row … to the cache, consecutive tokens of one sequence.
+  void append(int64_t first_row, int64_t num_tokens, int64_t first_position,
+              std::span<const int32_t> pages, const attention::PagedKv& kv);
+  void attend_prompt(int64_t rows, int64_t first_position, std::span<const int32_t> pages,
+                     const attention::PagedKv& kv);
   void mlp(const LayerWeights& layer, int64_t rows);
   [[nodiscard]] const RopeFrequencies& frequencies(int64_t length);
   [[nodiscard]] void* scratch(int64_t bytes);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "model/linear_calls.h"
 #include "model/rope_frequencies.h"
 
 namespace lychee::training {
@@ -69,11 +70,8 @@ void LayerPass<Real>::begin(int64_t num_rows, int64_t first_position, int64_t ro
 
 template <typename Real>
 void LayerPass<Real>::embed(const int32_t* token_ids, Real* x) {
-  const TensorView& table = weights_.embedding;
-  const int64_t row_bytes = dtype_bytes(table.dtype, config_.hidden_size);
   for (int64_t row = 0; row < num_rows_; ++row) {
-    linear::dequantize(table.dtype, table.data + token_ids[row] * row_bytes, config_.hidden_size,
-                       row_.data());
+    model::embed(weights_.embedding, token_ids[row], config_.hidden_size, row_.data());
     std::copy(row_.begin(), row_.end(), x + row * config_.hidden_size);
   }
 }
@@ -81,19 +79,8 @@ void LayerPass<Real>::embed(const int32_t* token_ids, Real* x) {
 template <typename Real>
 void LayerPass<Real>::linear(const model::LinearWeights& weights, int64_t rows, const Real* x,
                              Real* y, bool accumulate) {
-  linear::LinearParamsOf<Real> p{.num_rows = rows,
-                                 .in_features = weights.in_features,
-                                 .out_features = weights.out_features,
-                                 .x = x,
-                                 .x_stride = weights.in_features,
-                                 .weight_dtype = weights.dtype,
-                                 .weight = weights.weight,
-                                 .bias = weights.bias.empty() ? nullptr : weights.bias.data(),
-                                 .y = y,
-                                 .y_stride = weights.out_features,
-                                 .accumulate = accumulate,
-                                 .exact = true,
-                                 .workspace = nullptr};
+  linear::LinearParamsOf<Real> p = model::linear_params(weights, rows, x, y);
+  p.accumulate = accumulate;
   p.workspace = scratch(kernels_.linear_workspace_bytes(p));
   kernels_.linear(p);
 }
