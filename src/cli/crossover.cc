@@ -2,9 +2,9 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "base/check.h"
+#include "base/text_file.h"
 #include "cli/output.h"
 #include "io/fetch/cache_dir.h"
 
@@ -47,15 +47,8 @@ void store_crossover(const ModelInfo& model, int64_t kv_len) {
   const std::filesystem::path path = crossover_file();
   nlohmann::ordered_json entries = read_entries(path);
   entries[key_of(model)] = kv_len;
-  const std::filesystem::path temporary = path.string() + ".part";
-  std::error_code error;
-  std::filesystem::create_directories(path.parent_path(), error);
-  std::ofstream file(temporary);
-  file << entries.dump(2) << '\n';
-  file.close();
-  require(file.good(), ErrorCode::kIo, "cannot write ", temporary.string());
-  std::filesystem::rename(temporary, path, error);
-  require(!error, ErrorCode::kIo, "cannot rename ", temporary.string(), ": ", error.message());
+  io::create_folder(path.parent_path());
+  write_and_rename(path, entries.dump(2) + "\n");
 }
 
 }  // namespace lychee::cli

@@ -3,35 +3,15 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/text_file.h"
 
 namespace lychee::eval {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string read_file(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  require(stream.good(), ErrorCode::kIo, "cannot read ", path.string());
-  return text.str();
-}
-
-// A reader never sees half a file.
-void write_file(const fs::path& path, const std::string& text) {
-  const fs::path temporary = path.string() + ".part";
-  {
-    std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
-    stream << text << std::flush;
-    require(stream.good(), ErrorCode::kIo, "cannot write ", temporary.string());
-  }
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  require(!error, ErrorCode::kIo, "cannot rename ", temporary.string(), ": ", error.message());
-}
-
 void check_options(const fs::path& path, const nlohmann::ordered_json& options) {
-  const auto found = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  const auto found = nlohmann::ordered_json::parse(read_text_file(path), nullptr, false);
   require(found.is_object(), ErrorCode::kInvalidArgument, path.string(),
           " is not JSON: give another --out folder");
   for (const auto& [name, value] : options.items()) {
@@ -59,14 +39,14 @@ ResultFolder::ResultFolder(const fs::path& folder, const nlohmann::ordered_json&
     check_options(options_path, options);
     keep_results();
   } else {
-    write_file(options_path, options.dump(2) + "\n");
+    write_and_rename(options_path, options.dump(2) + "\n");
   }
   stream_.open(path_, std::ios::binary | std::ios::app);
   require(stream_.good(), ErrorCode::kIo, "cannot write ", path_.string());
 }
 
 void ResultFolder::keep_results() {
-  const std::string text = read_file(path_);
+  const std::string text = read_text_file(path_);
   const size_t whole = text.rfind('\n') + 1;  // 0 when there is none
   std::istringstream lines(text.substr(0, whole));
   int64_t number = 0;
@@ -84,7 +64,7 @@ void ResultFolder::keep_results() {
 }
 
 void ResultFolder::write(const std::string& name, const std::string& text) const {
-  write_file(path_.parent_path() / name, text);
+  write_and_rename(path_.parent_path() / name, text);
 }
 
 void ResultFolder::append(const SampleResult& result) {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
 
 namespace lychee::io {
 namespace {
@@ -38,12 +37,6 @@ nlohmann::json parse_json(std::string_view text, const std::string& file_name) {
   } catch (const json::exception& error) {
     fail(ErrorCode::kInvalidArgument, file_name, " is not valid JSON: ", error.what());
   }
-}
-
-std::string read_text_file(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const std::span<const std::byte> bytes = file.bytes();
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 JsonObject::JsonObject(const nlohmann::json& object, std::string file_name)

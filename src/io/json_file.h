@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -13,9 +12,6 @@ namespace lychee::io {
 // error, since readers would disagree about which one counts. `file_name` is for messages. Throws
 // Error(kInvalidArgument).
 [[nodiscard]] nlohmann::json parse_json(std::string_view text, const std::string& file_name);
-
-// The bytes of a file; Error(kInvalidArgument) when it is missing or unreadable.
-[[nodiscard]] std::string read_text_file(const std::filesystem::path& path);
 
 // A JSON object with typed getters. A missing key and null are the same: nothing. Another type
 // throws Error(kInvalidArgument) that names file and key. Keeps a reference to `object`.

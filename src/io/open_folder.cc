@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/text_file.h"
 #include "io/fetch/sha256.h"
 #include "io/huggingface/hf_config.h"
 #include "io/huggingface/safetensors.h"

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/text_file.h"
 #include "io/json_file.h"
 
 namespace lychee::io {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "io/write_file.h"
+#include "base/text_file.h"
 #include "training/checkpoint.h"
 
 namespace lychee::training {
@@ -17,14 +17,6 @@ namespace fs = std::filesystem;
 constexpr const char* kHeader =
     "step,loss,density,lambda,learning_rate,num_retrieval,skipped,seconds,prefill_s,teacher_s,"
     "student_s,loss_s,backward_s\n";
-
-std::string read_file(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  require(stream.good(), ErrorCode::kIo, "cannot read ", path.string());
-  return text.str();
-}
 
 }  // namespace
 
@@ -39,9 +31,9 @@ RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
   require(resume || !has_run, ErrorCode::kInvalidArgument, folder_.string(),
           " holds a run already: give --resume to go on, or another folder");
   if (fs::exists(checkpoint, error)) {
-    checkpoint_ = decode_checkpoint(read_file(checkpoint), options_, checkpoint.string());
+    checkpoint_ = decode_checkpoint(read_text_file(checkpoint), options_, checkpoint.string());
   } else {
-    io::write_and_rename(folder_ / "options.json", options_);
+    write_and_rename(folder_ / "options.json", options_);
   }
   cut_log(checkpoint_ ? checkpoint_->step : 0);
   log_.open(log, std::ios::binary | std::ios::app);
@@ -54,14 +46,14 @@ void RunFolder::cut_log(int64_t steps) const {
   std::error_code error;
   std::string kept = kHeader;
   if (steps > 0 && fs::exists(path, error)) {
-    std::istringstream lines(read_file(path));
+    std::istringstream lines(read_text_file(path));
     std::string line;
     std::getline(lines, line);
     for (int64_t step = 0; step < steps && std::getline(lines, line) && !lines.eof(); ++step) {
       kept += line + "\n";
     }
   }
-  io::write_and_rename(path, kept);
+  write_and_rename(path, kept);
 }
 
 void RunFolder::log(const StepRecord& record, double seconds, const StepTimes& times) {
@@ -75,11 +67,11 @@ void RunFolder::log(const StepRecord& record, double seconds, const StepTimes& t
 }
 
 void RunFolder::write_checkpoint(const TrainerState& state) const {
-  io::write_and_rename(folder_ / "checkpoint.bin", encode_checkpoint(state, options_));
+  write_and_rename(folder_ / "checkpoint.bin", encode_checkpoint(state, options_));
 }
 
 void RunFolder::write_report(const std::string& html) const {
-  io::write_and_rename(folder_ / "report.html", html);
+  write_and_rename(folder_ / "report.html", html);
 }
 
 }  // namespace lychee::training

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text_file.h"
 #include "io/fetch/sha256.h"
 #include "io/head_plan/head_plan_files.h"
 #include "io/json_file.h"
@@ -101,7 +102,7 @@ class PlanFolder : public testing::Test {
   void save() { save_head_plan(plan_, path(), kShape, "org/model", "uniform"); }
   [[nodiscard]] std::filesystem::path path() const { return folder_.path() / "plan"; }
   [[nodiscard]] json config() const {
-    return json::parse(io::read_text_file(path() / "lychee_config.json"));
+    return json::parse(read_text_file(path() / "lychee_config.json"));
   }
   void patch(const char* change) {
     json changed = config();
@@ -140,7 +141,7 @@ TEST_F(PlanFolder, SurvivesTheWayThereAndBack) {
 }
 
 TEST_F(PlanFolder, WritesTheDocumentedForm) {
-  EXPECT_EQ(io::read_text_file(path() / "head_roles.tsv"), "1\t1\n0\t1\n1\t0\n0\t1\n");
+  EXPECT_EQ(read_text_file(path() / "head_roles.tsv"), "1\t1\n0\t1\n1\t0\n0\t1\n");
   const json written = config();
   EXPECT_EQ(written["format"], "lychee-head-plan");
   EXPECT_EQ(written["format_version"], 1);

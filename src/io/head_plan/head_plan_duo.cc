@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/check.h"
-#include "io/json_file.h"
+#include "base/text_file.h"
 
 namespace lychee::io {
 namespace {

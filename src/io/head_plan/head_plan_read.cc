@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/mapped_file.h"
+#include "base/text_file.h"
 #include "io/fetch/sha256.h"
 #include "io/head_plan/head_plan_files.h"
 #include "io/huggingface/safetensors.h"

@@ -4,10 +4,10 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/text_file.h"
 #include "io/fetch/sha256.h"
 #include "io/head_plan/head_plan_files.h"
 #include "io/json_file.h"
-#include "io/write_file.h"
 #include "lychee/version.h"
 
 namespace lychee::io {

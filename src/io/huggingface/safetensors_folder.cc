@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mapped_file.h"
+#include "base/text_file.h"
 #include "io/huggingface/safetensors.h"
 #include "io/json_file.h"
 

@@ -1,15 +1,22 @@
-#include "io/write_file.h"
+#include "base/text_file.h"
 
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <string>
+#include <span>
 
 #include "base/check.h"
+#include "base/mapped_file.h"
 
-namespace lychee::io {
+namespace lychee {
+
+std::string read_text_file(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const std::span<const std::byte> bytes = file.bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 void write_and_rename(const std::filesystem::path& path, std::string_view text) {
   namespace fs = std::filesystem;
@@ -30,4 +37,4 @@ void write_and_rename(const std::filesystem::path& path, std::string_view text) 
   }
 }
 
-}  // namespace lychee::io
+}  // namespace lychee
