@@ -11,6 +11,7 @@
 #include "cli/common_options.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
+#include "engine/log_probs.h"
 #include "eval/logits.h"
 
 namespace lychee::cli {
@@ -27,27 +28,6 @@ struct ScoreOptions {
   int top_logprobs = 0;
   bool compare_dense = false;
 };
-
-// The `count` likeliest ids of a row, best first, equal ones to the lower id.
-nlohmann::ordered_json top_of(std::span<const float> logits, int count) {
-  std::vector<int32_t> ids(logits.size());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = static_cast<int32_t>(i);
-  }
-  const auto size = std::min(static_cast<size_t>(count), ids.size());
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(size), ids.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)];
-                      const float y = logits[static_cast<size_t>(b)];
-                      return x != y ? x > y : a < b;
-                    });
-  const std::vector<double> log_probs = eval::log_softmax(logits);
-  nlohmann::ordered_json top = nlohmann::ordered_json::array();
-  for (size_t i = 0; i < size; ++i) {
-    top.push_back({ids[i], log_probs[static_cast<size_t>(ids[i])]});
-  }
-  return top;
-}
 
 class Scorer {
  public:
@@ -133,11 +113,12 @@ class Scorer {
     if (position >= ids_.size()) {
       return;
     }
-    const double log_prob = eval::log_softmax(logits)[static_cast<size_t>(ids_[position])];
+    const double log_prob = static_cast<double>(logits[static_cast<size_t>(ids_[position])]) -
+                            engine::log_sum_exp(logits);
     log_probs_[position] = log_prob;
     sum_log_prob_ += log_prob;
     if (options_.top_logprobs > 0) {
-      top_log_probs_[position] = top_of(logits, options_.top_logprobs);
+      top_log_probs_[position] = engine::top_log_probs(logits, options_.top_logprobs);
     }
   }
 

@@ -1,10 +1,9 @@
 #include "engine/sequence.h"
 
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
+#include "engine/log_probs.h"
 #include "kernels/sampling/sample.h"
 
 namespace lychee {
@@ -77,23 +76,7 @@ double Sequence::log_prob(int32_t id) const {
 }
 
 std::vector<std::pair<int32_t, double>> Sequence::top_log_probs(int count) const {
-  const std::vector<float>& logits = impl_->fetch_logits();
-  const auto size = std::min(static_cast<size_t>(std::max(count, 0)), logits.size());
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(size), ids.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)];
-                      const float y = logits[static_cast<size_t>(b)];
-                      return x != y ? x > y : a < b;
-                    });
-  const double normalizer = sampling::cpu::log_sum_exp(logits);
-  std::vector<std::pair<int32_t, double>> best;
-  for (size_t i = 0; i < size; ++i) {
-    best.emplace_back(ids[i],
-                      static_cast<double>(logits[static_cast<size_t>(ids[i])]) - normalizer);
-  }
-  return best;
+  return engine::top_log_probs(impl_->fetch_logits(), count);
 }
 
 }  // namespace lychee

@@ -91,12 +91,11 @@ bool follow(Engine& engine, Sequence& dense, std::span<const int32_t> token_ids,
             std::span<Followed> followed, const KeepGoing& keep_going) {
   for (size_t i = 0; i + 1 < token_ids.size(); ++i) {
     engine.decode(dense, token_ids[i]);
-    const auto next = static_cast<size_t>(token_ids[i + 1]);
     for (Followed& one : followed) {
       const Clock::time_point start = Clock::now();
       engine.decode(one.sequence, token_ids[i]);
       one.decode_seconds += seconds_since(start);
-      one.nll -= log_softmax(one.sequence.logits())[next];
+      one.nll -= one.sequence.log_prob(token_ids[i + 1]);
       one.kl += kl_divergence(dense.logits(), one.sequence.logits());
       one.agreed += argmax(dense.logits()) == argmax(one.sequence.logits()) ? 1 : 0;
     }

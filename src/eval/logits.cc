@@ -2,20 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "engine/log_probs.h"
 
 namespace lychee::eval {
 
 std::vector<double> log_softmax(std::span<const float> logits) {
-  double max = -std::numeric_limits<double>::infinity();
-  for (const float x : logits) {
-    max = std::max(max, static_cast<double>(x));
-  }
-  double sum = 0;
-  for (const float x : logits) {
-    sum += std::exp(static_cast<double>(x) - max);
-  }
-  const double normalizer = max + std::log(sum);
+  const double normalizer = engine::log_sum_exp(logits);
   std::vector<double> result(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
     result[i] = static_cast<double>(logits[i]) - normalizer;
