@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,18 @@ int64_t common_prefix(std::span<const int32_t> cached, std::span<const int32_t> 
     ++same;
   }
   return same;
+}
+
+// Makes `sequence` hold `ids`, of which it holds the first `kept`. False when interrupted.
+bool read_turn(Engine& engine, Sequence& sequence, std::span<const int32_t> ids, int64_t kept,
+               const InterruptGuard& interrupt) {
+  ProgressBar bar("reading");
+  engine.truncate(sequence, kept);
+  return engine.prefill(sequence, ids.subspan(static_cast<size_t>(kept)),
+                        [&](int64_t done, int64_t total) {
+                          bar.update(done, total);
+                          return !interrupt.interrupted();
+                        });
 }
 
 }  // namespace
@@ -47,17 +60,7 @@ void run_chat_loop(Engine& engine, const GenerationOptions& options, const std::
     const std::vector<int32_t> ids = engine.encode_chat(messages);
     const int64_t kept = common_prefix(sequence.token_ids(), ids);
     const InterruptGuard interrupt;
-    bool read = false;
-    {
-      ProgressBar bar("reading");
-      engine.truncate(sequence, kept);
-      read = engine.prefill(sequence, std::span(ids).subspan(static_cast<size_t>(kept)),
-                            [&](int64_t done, int64_t total) {
-                              bar.update(done, total);
-                              return !interrupt.interrupted();
-                            });
-    }
-    if (!read) {
+    if (!read_turn(engine, sequence, ids, kept, interrupt)) {
       messages.pop_back();
       print_note("(stopped)");
       continue;

@@ -60,63 +60,71 @@ std::vector<int> selecting_layers(const GenerationOptions& options, int num_laye
   return layers;
 }
 
+void check_options(const GenerationOptions& options, int num_layers, int num_kv_heads) {
+  check_plan(options, num_layers, num_kv_heads);
+  require(options.dense_below >= 0, ErrorCode::kInvalidArgument, "dense_below ",
+          options.dense_below, " must not be negative");
+  require(options.cache_correction >= 0, ErrorCode::kInvalidArgument, "cache correction period ",
+          options.cache_correction, " must not be negative");
+  require(options.selecting_layers.empty() || options.policy == Policy::kLayerShared,
+          ErrorCode::kInvalidArgument, "selecting layers belong to policy layer-shared, not ",
+          policy_name(options.policy));
+  if (options.policy != Policy::kDense) {
+    validate(options.selection);
+  }
+}
+
+HeadAction layer_shared_action(const std::vector<int>& selecting, int layer) {
+  if (std::find(selecting.begin(), selecting.end(), layer) != selecting.end()) {
+    return HeadAction::kSelect;
+  }
+  const bool has_set = std::any_of(selecting.begin(), selecting.end(),
+                                   [&](int selecting_layer) { return selecting_layer < layer; });
+  return layer < 2 || !has_set ? HeadAction::kDense : HeadAction::kReadSet;
+}
+
+// selecting: layers that select for those above, kLayerShared only.
+HeadAction action_of(const GenerationOptions& options, const std::vector<int>& selecting, int layer,
+                     int head) {
+  const auto sparse = [&](int in_layer) {
+    return in_layer < options.head_plan->num_layers() &&
+           options.head_plan->role(in_layer, head) == HeadRole::kSparse;
+  };
+  switch (options.policy) {
+    case Policy::kDense:
+      break;
+    case Policy::kHybrid:
+      // A set that the next layer's retrieval head replaces is never read: not selected at all.
+      return sparse(layer)       ? HeadAction::kReadSet
+             : sparse(layer + 1) ? HeadAction::kSelect
+                                 : HeadAction::kDense;
+    case Policy::kLayerShared:
+      return layer_shared_action(selecting, layer);
+    case Policy::kStreaming:
+      return HeadAction::kReadSet;
+    case Policy::kDuo:
+      return sparse(layer) ? HeadAction::kReadSet : HeadAction::kDense;
+    case Policy::kPageBound:
+      return HeadAction::kPageBound;
+  }
+  return HeadAction::kDense;
+}
+
 }  // namespace
 
 AttentionPolicy::AttentionPolicy(const GenerationOptions& options, int num_layers, int num_kv_heads)
     : policy_(options.policy),
       selection_(options.selection),
       dense_below_(options.dense_below),
-      num_kv_heads_(num_kv_heads),
-      actions_(static_cast<size_t>(num_layers) * static_cast<size_t>(num_kv_heads),
-               HeadAction::kDense) {
-  check_plan(options, num_layers, num_kv_heads);
-  require(dense_below_ >= 0, ErrorCode::kInvalidArgument, "dense_below ", dense_below_,
-          " must not be negative");
-  require(options.cache_correction >= 0, ErrorCode::kInvalidArgument, "cache correction period ",
-          options.cache_correction, " must not be negative");
-  require(options.selecting_layers.empty() || policy_ == Policy::kLayerShared,
-          ErrorCode::kInvalidArgument, "selecting layers belong to policy layer-shared, not ",
-          policy_name(policy_));
-  if (policy_ != Policy::kDense) {
-    validate(selection_);
-  }
-  const auto sparse = [&](int layer, int head) {
-    return layer < num_layers && options.head_plan->role(layer, head) == HeadRole::kSparse;
-  };
+      num_kv_heads_(num_kv_heads) {
+  check_options(options, num_layers, num_kv_heads);
   const std::vector<int> selecting =
       policy_ == Policy::kLayerShared ? selecting_layers(options, num_layers) : std::vector<int>{};
-  bool has_set = false;
+  actions_.reserve(static_cast<size_t>(num_layers) * static_cast<size_t>(num_kv_heads));
   for (int layer = 0; layer < num_layers; ++layer) {
-    const bool selects = std::find(selecting.begin(), selecting.end(), layer) != selecting.end();
     for (int head = 0; head < num_kv_heads; ++head) {
-      HeadAction& action = actions_[static_cast<size_t>(layer * num_kv_heads + head)];
-      switch (policy_) {
-        case Policy::kDense:
-          break;
-        case Policy::kHybrid:
-          // A set that the next layer's retrieval head replaces is never read: not selected at all.
-          action = sparse(layer, head)       ? HeadAction::kReadSet
-                   : sparse(layer + 1, head) ? HeadAction::kSelect
-                                             : HeadAction::kDense;
-          break;
-        case Policy::kLayerShared:
-          // Layers before the first selecting one have no set to read.
-          action = selects                 ? HeadAction::kSelect
-                   : layer < 2 || !has_set ? HeadAction::kDense
-                                           : HeadAction::kReadSet;
-          break;
-        case Policy::kStreaming:
-          action = HeadAction::kReadSet;
-          break;
-        case Policy::kDuo:
-          action = sparse(layer, head) ? HeadAction::kReadSet : HeadAction::kDense;
-          break;
-        case Policy::kPageBound:
-          action = HeadAction::kPageBound;
-          break;
-      }
+      actions_.push_back(action_of(options, selecting, layer, head));
     }
-    has_set = has_set || selects;
   }
 }
 

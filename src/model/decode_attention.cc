@@ -55,7 +55,6 @@ void DecodeAttention::begin(std::span<DecodeRow> rows) {
   rows_ = rows;
   states_.clear();
   kv_lens_.clear();
-  page_table_stride_ = 0;
   set_stride_ = 0;
   scores_stride_ = 0;
   for (DecodeRow& row : rows) {
@@ -64,18 +63,12 @@ void DecodeAttention::begin(std::span<DecodeRow> rows) {
     states_.push_back({dense, kv_len});
     kv_lens_.push_back(kv_len);
     row.tokens_read = 0;
-    page_table_stride_ =
-        std::max(page_table_stride_, ceil_div(kv_len, int64_t{attention::kPageSize}));
     if (!dense) {
       set_stride_ = std::max(set_stride_, max_set_size(*row.policy, kv_len));
       scores_stride_ = std::max(scores_stride_, kv_len);
     }
   }
-  page_tables_.assign(rows.size() * static_cast<size_t>(page_table_stride_), 0);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    std::copy_n(rows[i].pages.begin(), ceil_div(kv_lens_[i], int64_t{attention::kPageSize}),
-                page_tables_.begin() + static_cast<int64_t>(i) * page_table_stride_);
-  }
+  copy_page_tables();
   const size_t num_sets = rows.size() * static_cast<size_t>(num_kv_heads_);
   const auto grow = [](auto& buffer, size_t size) {
     if (buffer.size() < size) {
@@ -92,6 +85,19 @@ void DecodeAttention::begin(std::span<DecodeRow> rows) {
     if (!states_[i].dense && rows[i].policy->starts_with_streaming_set()) {
       write_streaming_set(i);
     }
+  }
+}
+
+void DecodeAttention::copy_page_tables() {
+  int64_t longest = 0;
+  for (const int64_t kv_len : kv_lens_) {
+    longest = std::max(longest, kv_len);
+  }
+  page_table_stride_ = ceil_div(longest, int64_t{attention::kPageSize});
+  page_tables_.assign(rows_.size() * static_cast<size_t>(page_table_stride_), 0);
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    std::copy_n(rows_[i].pages.begin(), ceil_div(kv_lens_[i], int64_t{attention::kPageSize}),
+                page_tables_.begin() + static_cast<int64_t>(i) * page_table_stride_);
   }
 }
 
@@ -269,18 +275,16 @@ void DecodeAttention::select(size_t row, int first_head, int num_heads) {
   attention::cpu::select_tokens(p);
 }
 
-// Recall of a set = softmax mass it covers = exp(lse over the set - lse over everything).
-void DecodeAttention::observe_recall(size_t row, int layer, const HybridDecodeParams& step) {
-  const int group_size = num_q_heads_ / num_kv_heads_;
+// The lse of row `row` with all heads dense, [num_q_heads].
+std::vector<float> DecodeAttention::dense_lse(int64_t row, const HybridDecodeParams& step) {
   const std::vector<int32_t> all_dense(static_cast<size_t>(num_kv_heads_),
                                        HybridDecodeParams::kDense);
   std::vector<float> out(static_cast<size_t>(num_q_heads_ * head_dim_));
   std::vector<float> lse(static_cast<size_t>(num_q_heads_));
-  const auto index = static_cast<int64_t>(row);
   HybridDecodeParams dense = step;
   dense.batch = 1;
-  dense.q = step.q + index * num_q_heads_ * head_dim_;
-  dense.page_tables = step.page_tables + index * page_table_stride_;
+  dense.q = step.q + row * num_q_heads_ * head_dim_;
+  dense.page_tables = step.page_tables + row * page_table_stride_;
   dense.kv_lens = step.kv_lens + row;
   dense.set_of_head = all_dense.data();
   dense.scores = nullptr;
@@ -289,6 +293,14 @@ void DecodeAttention::observe_recall(size_t row, int layer, const HybridDecodePa
   dense.lse = lse.data();
   dense.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(dense));
   attention::cpu::hybrid_decode(dense);
+  return lse;
+}
+
+// Recall of a set = softmax mass it covers = exp(lse over the set - lse over everything).
+void DecodeAttention::observe_recall(size_t row, int layer, const HybridDecodeParams& step) {
+  const int group_size = num_q_heads_ / num_kv_heads_;
+  const auto index = static_cast<int64_t>(row);
+  const std::vector<float> lse = dense_lse(index, step);
   for (int head = 0; head < num_kv_heads_; ++head) {
     const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
     if (set == HybridDecodeParams::kDense) {

@@ -32,10 +32,13 @@ class DecodeAttention {
   [[nodiscard]] HeadAction action(size_t row, int layer, int kv_head) const;
   [[nodiscard]] attention::HybridDecodeParams params(const attention::PagedKv& kv, const float* q,
                                                      float* out);
+  void copy_page_tables();
   void write_streaming_set(size_t row);
   void rank_pages(size_t row, int layer, const attention::PagedKv& kv, const float* q);
   void replace_sets(size_t row, int layer);
   void select(size_t row, int first_head, int num_heads);
+  [[nodiscard]] std::vector<float> dense_lse(int64_t row,
+                                             const attention::HybridDecodeParams& step);
   void observe_recall(size_t row, int layer, const attention::HybridDecodeParams& params);
   void count_read(size_t row, int layer, DType kv_dtype);
   [[nodiscard]] void* scratch(int64_t bytes);

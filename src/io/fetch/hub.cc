@@ -217,6 +217,37 @@ HubFile Hub::inspect(const std::string& repo, const std::string& revision,
   return info;
 }
 
+namespace {
+
+// Sends `get` and appends what comes to `part`, from the byte that `get` resumes from or, where the
+// server does not resume, from the first.
+HttpResponse append_response(const HttpRequest& get, const HubFile& file, PartFile& part,
+                             const FetchProgress& progress) {
+  return http_transfer(
+      get,
+      [&](const HttpResponse& head) {
+        const std::string wanted = "bytes " + std::to_string(get.resume_from) + "-";
+        const bool resumes =
+            head.status == 206 && head.header("content-range").value_or("").starts_with(wanted);
+        require(head.status != 206 || resumes, ErrorCode::kIo, get.url,
+                ": the server sent another range than ", wanted);
+        if (!resumes && get.resume_from > 0) {
+          part.truncate(0);
+        }
+      },
+      [&](std::span<const std::byte> bytes) {
+        const auto count = static_cast<int64_t>(bytes.size());
+        require(file.bytes < 0 || part.size() + count <= file.bytes, ErrorCode::kIo, get.url,
+                ": the server sends more than the ", file.bytes, " bytes expected");
+        part.append(bytes);
+        if (progress) {
+          progress(part.size(), file.bytes);
+        }
+      });
+}
+
+}  // namespace
+
 void Hub::download(const std::string& repo, const std::string& revision, const HubFile& file,
                    PartFile& part, const FetchProgress& progress) const {
   const std::string url = file_url(repo, revision, file.name);
@@ -224,27 +255,7 @@ void Hub::download(const std::string& repo, const std::string& revision, const H
   for (int idle_attempts = 0; file.bytes < 0 || part.size() != file.bytes;) {
     HttpRequest get = request(url);
     get.resume_from = part.size();
-    const HttpResponse response = http_transfer(
-        get,
-        [&](const HttpResponse& head) {
-          const std::string wanted = "bytes " + std::to_string(get.resume_from) + "-";
-          const bool resumes =
-              head.status == 206 && head.header("content-range").value_or("").starts_with(wanted);
-          require(head.status != 206 || resumes, ErrorCode::kIo, url,
-                  ": the server sent another range than ", wanted);
-          if (!resumes && get.resume_from > 0) {
-            part.truncate(0);
-          }
-        },
-        [&](std::span<const std::byte> bytes) {
-          const auto count = static_cast<int64_t>(bytes.size());
-          require(file.bytes < 0 || part.size() + count <= file.bytes, ErrorCode::kIo, url,
-                  ": the server sends more than the ", file.bytes, " bytes expected");
-          part.append(bytes);
-          if (progress) {
-            progress(part.size(), file.bytes);
-          }
-        });
+    const HttpResponse response = append_response(get, file, part, progress);
     if (response.ok() && (file.bytes < 0 || part.size() == file.bytes)) {
       return;
     }
