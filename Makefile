@@ -31,6 +31,7 @@ lint: check-format
 	python3 tests/tools/check_layers_test.py
 	python3 tests/tools/report_test.py
 	python3 bench/report fill --check docs/*.md
+	python3 tools/check_docs.py
 
 # The whole tree, which takes long; .ci/run looks at changed files.
 tidy: build

@@ -23,11 +23,9 @@ MODULES = {
     "report": "base",
     "samples": "base text",
     "training": "base tensor kernels io text model report samples",
-    "server": "base text engine",
     "eval": "base text engine report samples",
     "bench": "base tensor kernels model engine report",
-    "capi": "base tensor kernels",
-    "cli": "base io text engine training server eval bench report",
+    "cli": "base io text engine training eval bench report",
 }
 
 # Libraries by how their headers begin: (prefixes, modules that may include them, folder below the
@@ -37,14 +35,13 @@ LIBRARIES = [
     ("cuda cub/ cublas cudnn nccl nvtx", "tensor kernels", "cuda"),
     ("hwy/", "kernels", "cpu"),
     ("dnnl oneapi/ omp.h", "kernels", "cpu"),
-    ("nlohmann/", "io text server eval bench cli", None),
+    ("nlohmann/", "io text eval bench cli", None),
     ("pcre2 utf8proc", "text", None),
-    ("httplib", "server bench", None),
     ("curl/ openssl/", "io", None),
     ("spdlog/", "base", None),
     ("CLI/", "cli", None),
     ("fmt/", EVERY_MODULE, None),
-    ("gtest/ gmock/ benchmark/", "", None),
+    ("gtest/ gmock/ benchmark/ httplib", "", None),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"(?P<ours>[^"]+)"|<(?P<theirs>[^>]+)>)')
