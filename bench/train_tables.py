@@ -3,12 +3,13 @@
 
     python3 bench/train_tables.py needle --program build/cpu-release/bin/lycheedecode
     python3 bench/train_tables.py model --model smollm2 --train A.txt B.txt --test C.txt \\
-        --retrieval-heads 22 --steps 300 --length 2048 --budget 256
+        --retrieval-heads 22 --steps 80 --contexts 512 1024 --length 1024 --budget 128
 
 `needle` trains on the built-in model, whose retrieval heads are known by construction, with its
 circuit in several places, and counts the seeds whose plan is exactly the true one. `model` trains
-on a real model and evaluates every plan beside uniform:N and random:N:SEED with `eval`. Runs are
-kept under --out, and a run that is there already is not repeated.
+on a real model and evaluates every plan beside uniform:N and random:N:SEED with `eval`, all plans on
+the same prompts. Runs are kept under --out: one that is there already is not repeated, and one that
+was interrupted goes on. After --minutes no training begins any more; the table has what was trained.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import itertools
 import json
 import pathlib
 import subprocess
+import sys
+import time
 
 GATES = ["hardkuma", "hard-concrete", "direct"]
 CHAINS = ["inference", "published"]
@@ -30,6 +33,10 @@ NEEDLES = [
 
 def run_json(command):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def note(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def roles(text):
@@ -50,7 +57,9 @@ def train(args, folder, flags):
 
 
 def cells(args):
-    return itertools.product(args.gates, args.chains, args.losses)
+    """The losses one after the other, so that a run that is cut short has whole tables."""
+    order = itertools.product(args.losses, args.chains, args.gates)
+    return [(gate, chain, loss) for loss, chain, gate in order]
 
 
 def needle_tables(args):
@@ -77,36 +86,75 @@ def needle_tables(args):
               f" | {sum(undecided) / len(undecided):.2f} |", flush=True)
 
 
-def evaluate(args, plans):
+def evaluate(args, task, plans):
+    """Rows of `eval` by plan; dense is the plan "dense"."""
     texts = [flag for path in args.test for flag in ("--text-file", path)]
-    answer = run_json([
-        args.program, "eval", *args.tasks, "--json", "--together", "--threads", str(args.threads),
-        "--model", args.model, "--lengths", str(args.length), "--samples", str(args.samples),
+    samples = args.phrase_samples if task == "phrase" else args.samples
+    command = [
+        args.program, "eval", task, "--json", "--together", "--threads", str(args.threads),
+        "--model", args.model, "--lengths", str(args.length), "--samples", str(samples),
         "--policies", "dense,hybrid", "--heads", ",".join(plans), "--budgets", str(args.budget),
-        "--sink", str(args.sink), "--recent", str(args.recent), *texts])
-    return answer["rows"]
+        "--sink", str(args.sink), "--recent", str(args.recent), *texts]
+    if task == "perplexity":
+        command += ["--decode-tokens", str(args.decode_tokens)]
+    kept = args.out / f"eval-{task}.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    if known.get("command") != command:
+        note(f"evaluating {len(plans)} plans: {task}")
+        known = {"command": command, "rows": run_json(command)["rows"]}
+        kept.write_text(json.dumps(known))
+    return {row.get("heads") or row["policy"]: row for row in known["rows"]}
+
+
+def train_cells(args):
+    """Results of training by folder."""
+    texts = [flag for path in args.train for flag in ("--text-file", path)]
+    begin = time.monotonic()
+    results = {}
+    wanted = cells(args)
+    for number, (gate, chain, loss) in enumerate(wanted, 1):
+        if args.minutes and time.monotonic() - begin > 60 * args.minutes:
+            note(f"{args.minutes} minutes are over; {len(wanted) - number + 1} cells are left out")
+            break
+        folder = args.out / f"model-{gate}-{chain}-{loss}"
+        note(f"cell {number} of {len(wanted)}: {gate}, {chain}, {loss}")
+        results[str(folder)] = train(args, folder, [
+            "--model", args.model, *texts, "--gate", gate, "--chain", chain, "--loss", loss,
+            "--retrieval-heads", str(args.retrieval_heads), "--steps", str(args.steps or 300),
+            "--lr", str(args.lr), "--budget", str(args.budget), "--sink", str(args.sink),
+            "--recent", str(args.recent), "--context-min", str(args.contexts[0]),
+            "--context-max", str(args.contexts[1]), "--context-reuse", str(args.context_reuse),
+            "--text-rows", str(args.text_rows), "--phrases", str(args.phrases),
+            "--phrase-words", str(args.phrase_words)])
+    return results
+
+
+def cell_text(task, row):
+    if task == "perplexity":
+        return f"{row['kl']:.4f}"
+    if task == "phrase":
+        return f"{100 * row['words']:.1f}"
+    return f"{100 * row['score']:.1f} ({100 * row['ci_low']:.0f}–{100 * row['ci_high']:.0f})"
 
 
 def model_tables(args):
     count = args.retrieval_heads
+    trained = train_cells(args)
     plans = [f"uniform:{count}"] + [f"random:{count}:{seed}" for seed in range(1, args.random + 1)]
-    undecided = {}
-    texts = [flag for path in args.train for flag in ("--text-file", path)]
-    for gate, chain, loss in cells(args):
-        folder = args.out / f"model-{gate}-{chain}-{loss}"
-        answer = train(args, folder, [
-            "--model", args.model, *texts, "--gate", gate, "--chain", chain, "--loss", loss,
-            "--retrieval-heads", str(count), "--steps", str(args.steps or 300), "--lr", "0.03",
-            "--budget", str(args.budget), "--sink", str(args.sink), "--recent", str(args.recent),
-            "--context-max", str(args.length)])
-        plans.append(str(folder))
-        undecided[str(folder)] = answer["undecided"]
-    print("| task | plan | score | 95 % | KL | undecided |\n" + "| --- " * 6 + "|")
-    for row in evaluate(args, plans):
-        plan = row.get("heads") or row["policy"]
-        kl = row.get("metrics", {}).get("kl", "")
-        print(f"| {row['task']} | {plan} | {row['score']:.3f} | {row['ci_low']:.3f}–"
-              f"{row['ci_high']:.3f} | {kl} | {undecided.get(plan, '')} |")
+    plans += trained
+    rows = {task: evaluate(args, task, plans) for task in args.tasks}
+    names = {"perplexity": "KL", "phrase": "phrase, words"}
+    heads = [names.get(task, task) for task in args.tasks]
+    print("| plan | " + " | ".join(heads) + " | undecided | s a step |")
+    print("| --- " * (3 + len(heads)) + "|")
+    for plan in ["dense", *plans]:
+        name = pathlib.Path(plan).name.removeprefix("model-")
+        result = trained.get(plan)
+        extra = [f"{100 * result['undecided']:.0f} %", f"{result['seconds_per_step']:.2f}"] \
+            if result else ["", ""]
+        cells_of_row = ["" if task == "perplexity" and plan == "dense"
+                        else cell_text(task, rows[task][plan]) for task in args.tasks]
+        print(f"| {name} | " + " | ".join(cells_of_row + extra) + " |")
 
 
 def main():
@@ -119,6 +167,7 @@ def main():
     parser.add_argument("--chains", nargs="+", default=CHAINS, choices=CHAINS)
     parser.add_argument("--losses", nargs="+", default=["kl", "hidden"], choices=LOSSES)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--lr", type=float, default=0.03, help="model: peak learning rate")
     parser.add_argument("--seeds", type=int, default=10, help="needle: runs per cell")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--model", default="smollm2")
@@ -131,7 +180,16 @@ def main():
     parser.add_argument("--budget", type=int, default=256)
     parser.add_argument("--sink", type=int, default=16)
     parser.add_argument("--recent", type=int, default=64)
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--contexts", nargs=2, type=int, default=[1024, 2048],
+                        metavar=("MIN", "MAX"), help="tokens of the contexts trained on")
+    parser.add_argument("--context-reuse", type=int, default=4)
+    parser.add_argument("--text-rows", type=int, default=128)
+    parser.add_argument("--phrases", type=int, default=5)
+    parser.add_argument("--phrase-words", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=8, help="of tasks but phrase")
+    parser.add_argument("--phrase-samples", type=int, default=2, help="each asks ten phrases")
+    parser.add_argument("--decode-tokens", type=int, default=64, help="of perplexity")
+    parser.add_argument("--minutes", type=float, help="of training; later cells are left out")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     (needle_tables if args.table == "needle" else model_tables)(args)
