@@ -14,6 +14,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Draws the next token of an answer that is known; true when it has more.
+bool draw_forced(Engine& engine, const Query& query, Answer& answer) {
+  answer.token_ids.push_back(engine.sample(answer.sequence));
+  return answer.token_ids.size() < query.forced.size();
+}
+
 // Draws the next token; true when the answer goes on with it.
 bool draw(Engine& engine, const Task& task, const Query& query, Answer& answer) {
   const int32_t id = engine.sample(answer.sequence);
@@ -52,12 +58,13 @@ bool step(Engine& engine, const Task& task, const Query& query, std::span<Answer
     if (answer.done) {
       continue;
     }
-    if (!draw(engine, task, query, answer)) {
+    const bool forced = !query.forced.empty();
+    if (!(forced ? draw_forced(engine, query, answer) : draw(engine, task, query, answer))) {
       finish(engine, query, answer);
       continue;
     }
     sequences.push_back(&answer.sequence);
-    ids.push_back(answer.token_ids.back());
+    ids.push_back(forced ? query.forced[answer.token_ids.size() - 1] : answer.token_ids.back());
     going.push_back(&answer);
   }
   if (going.empty()) {

@@ -23,9 +23,10 @@ struct Answer {
 using KeepGoing = std::function<bool()>;
 
 // Generates all `answers` to `query` to their ends: an end token, a stop string, max_tokens, or
-// text that `task` calls settled. Their sequences stand behind the question. With `together` one
-// batch decodes them, and the time of a step is divided among them; without it, one after the
-// other. Returns false when `keep_going` said so.
+// text that `task` calls settled; or, for a forced query, as many tokens as that has. Their
+// sequences stand behind the question. With `together` one batch decodes them, and the time of a
+// step is divided among them; without it, one after the other. Returns false when `keep_going` said
+// so.
 bool generate_answers(Engine& engine, const Task& task, const Query& query,
                       std::span<Answer> answers, bool together, const KeepGoing& keep_going);
 

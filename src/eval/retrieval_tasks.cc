@@ -14,7 +14,8 @@ double depth_of(const SampleId& id) {
   return 0.05 + 0.9 * (static_cast<double>(id.sample) + 0.5) / static_cast<double>(id.num_samples);
 }
 
-Prompt as_prompt(samples::Sample sample) {
+// `forced`: the model is told the answers token by token.
+Prompt as_prompt(samples::Sample sample, bool forced = false) {
   Prompt prompt;
   prompt.context_ids = std::move(sample.context_ids);
   prompt.depth = sample.questions.size() == 1 ? sample.questions.front().depth : 0;
@@ -23,6 +24,9 @@ Prompt as_prompt(samples::Sample sample) {
                               .references = {question.answer},
                               .max_tokens = std::ssize(question.answer_ids),
                               .stop = {}});
+    if (forced) {
+      prompt.queries.back().forced = std::move(question.answer_ids);
+    }
   }
   return prompt;
 }
@@ -63,19 +67,24 @@ class NeedleTask : public Task {
 
 class PhraseTask : public Task {
  public:
-  explicit PhraseTask(const TaskInputs& inputs) : encode_(inputs.encode), book_(inputs.book) {}
+  explicit PhraseTask(const TaskInputs& inputs)
+      : encode_(inputs.encode), decode_(inputs.decode), book_(inputs.book) {}
   [[nodiscard]] std::string name() const override { return "phrase"; }
   [[nodiscard]] Prompt make(const SampleId& id) const override {
-    return as_prompt(samples::make_phrase(encode_, *book_, id.length, sample_seed(name(), id)));
+    return as_prompt(samples::make_phrase(encode_, *book_, id.length, sample_seed(name(), id)),
+                     true);
   }
-  double score(std::string_view text, const Query& query, Metrics& metrics) const override {
-    const double words = share_of_words(text, query.references.front());
+  double score(std::string_view, const Query&, Metrics&) const override { return 0; }
+  double score_forced(std::span<const int32_t> said, const Query& query,
+                      Metrics& metrics) const override {
+    const double words = share_of_words(said, query.forced, decode_);
     metrics["words"] += words;
     return words == 1 ? 1 : 0;
   }
 
  private:
   samples::Encoder encode_;
+  std::function<std::string(std::span<const int32_t>)> decode_;
   std::shared_ptr<const samples::Book> book_;
 };
 

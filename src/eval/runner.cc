@@ -131,7 +131,9 @@ class SampleRun {
     result.references.push_back(query.references);
     result.texts.push_back(answer.text);
     Metrics metrics;
-    result.score += share * task_.score(answer.text, query, metrics);
+    result.score +=
+        share * (query.forced.empty() ? task_.score(answer.text, query, metrics)
+                                      : task_.score_forced(answer.token_ids, query, metrics));
     for (const auto& [name, value] : metrics) {
       result.metrics[name] += share * value;
     }

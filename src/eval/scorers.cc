@@ -1,7 +1,6 @@
 #include "eval/scorers.h"
 
 #include <algorithm>
-#include <cctype>
 #include <string>
 #include <vector>
 
@@ -10,19 +9,6 @@
 
 namespace lychee::eval {
 namespace {
-
-std::vector<std::string> letters_of_words(std::string_view text) {
-  std::vector<std::string> words(1);
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || byte >= 0x80) {
-      words.back() += static_cast<char>(std::tolower(byte));
-    } else if (!words.back().empty() && std::isspace(byte) != 0) {
-      words.emplace_back();
-    }
-  }
-  return words;
-}
 
 // What RULER makes of an answer before it looks for references: no white space or control
 // characters at its ends, and line ends for those within.
@@ -58,14 +44,24 @@ bool number_is_right(std::string_view text, std::string_view number) {
   return text.empty() || text.front() < '0' || text.front() > '9';
 }
 
-double share_of_words(std::string_view text, std::string_view phrase) {
-  const std::vector<std::string> said = letters_of_words(text);
-  const std::vector<std::string> wanted = letters_of_words(phrase);
+double share_of_words(std::span<const int32_t> said, std::span<const int32_t> wanted,
+                      const std::function<std::string(std::span<const int32_t>)>& decode) {
+  double words = 0;
   double right = 0;
-  for (size_t i = 0; i < std::min(said.size(), wanted.size()); ++i) {
-    right += said[i] == wanted[i] ? 1 : 0;
+  bool all_right = true;
+  size_t end = 0;  // of the text before the token
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    // Some tokenizers show a token's space only after another token.
+    const std::string text = decode(wanted.first(i + 1));
+    if (i > 0 && text.size() > end && text[end] == ' ') {
+      ++words;
+      right += all_right ? 1 : 0;
+      all_right = true;
+    }
+    all_right = all_right && i < said.size() && said[i] == wanted[i];
+    end = text.size();
   }
-  return right / static_cast<double>(wanted.size());
+  return (right + (all_right ? 1 : 0)) / (words + 1);
 }
 
 double match_all(std::string_view text, const std::vector<std::string>& references) {

@@ -31,6 +31,9 @@ struct Query {
   uint64_t seed = 0;                      // of sampling
   std::vector<std::string> classes = {};  // that the answer is one of
   bool may_settle = false;                // is_settled may say so before the end
+  // The answer itself, where the model is told each token after it has predicted it, right or wrong
+  // (teacher forcing). One slip then costs one word, not all that follow.
+  std::vector<int32_t> forced = {};
 };
 
 // What a sample feeds: a context, prefilled once, and after it either questions to answer or a
@@ -63,6 +66,11 @@ class Task {
   // In [0, 1]. Figures that tasks add to `metrics` are averaged over the questions of a sample.
   [[nodiscard]] virtual double score(std::string_view text, const Query& query,
                                      Metrics& metrics) const = 0;
+  // The same of the tokens predicted for query.forced.
+  [[nodiscard]] virtual double score_forced(std::span<const int32_t>, const Query&,
+                                            Metrics&) const {
+    return 0;
+  }
   // True when no further token can change the score.
   [[nodiscard]] virtual bool is_settled(std::string_view, const Query&) const { return false; }
 };

@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
 
+#include "eval/answer.h"
 #include "eval/rows.h"
 #include "io/needle/builtin_needle.h"
 #include "lychee/error.h"
@@ -64,6 +66,9 @@ class NeedleEval : public ::testing::Test {
       return std::string(user).append(prefix);
     };
     inputs.book = std::make_shared<samples::Book>(samples::default_book());
+    inputs.decode = [this](std::span<const int32_t> ids) {
+      return engine_->decode_text(ids, true);
+    };
     return inputs;
   }
   std::vector<SampleResult> run(const EvalOptions& options, const char* task = "passkey",
@@ -197,6 +202,38 @@ TEST_F(NeedleEval, PhrasesAreAskedOneByOne) {
     EXPECT_GE(result.metrics.at("words"), result.score);
     EXPECT_GE(result.decode_steps, 10 * 31);
   }
+}
+
+// The model is told a token after each that it predicted: the same as decoding by hand.
+TEST_F(NeedleEval, ForcedAnswersAreFedAsTheyAre) {
+  start(kSmallModel, KvDtype::kF32);
+  const TaskList tasks = make_tasks({"needle"}, inputs());
+  const Prompt prompt = tasks.front()->make({700, 0, 1, 0});
+  Query query = prompt.queries.front();
+  Sequence asked = engine_->create_sequence({});
+  engine_->prefill(asked, prompt.context_ids);
+  engine_->prefill(asked, query.token_ids);
+  const auto answer = [&](bool together) {
+    std::vector<Answer> answers;
+    answers.push_back({.sequence = engine_->fork(asked)});
+    answers.push_back({.sequence = engine_->fork(asked)});
+    EXPECT_TRUE(
+        generate_answers(*engine_, *tasks.front(), query, answers, together, [] { return true; }));
+    EXPECT_EQ(answers[0].token_ids, answers[1].token_ids);
+    return answers[0].token_ids;
+  };
+  const std::vector<int32_t> free = answer(false);
+  query.forced = free;
+  std::ranges::reverse(query.forced);
+  std::vector<int32_t> said;
+  Sequence told = engine_->fork(asked);
+  for (const int32_t id : query.forced) {
+    said.push_back(engine_->sample(told));
+    engine_->decode(told, id);
+  }
+  EXPECT_NE(said, free);
+  EXPECT_EQ(answer(false), said);
+  EXPECT_EQ(answer(true), said);
 }
 
 TEST_F(NeedleEval, FollowsATextBesideDense) {

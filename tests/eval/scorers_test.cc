@@ -20,10 +20,23 @@ TEST(Scorers, NumbersCountWhole) {
 }
 
 TEST(Scorers, WordsCountAtTheirPlaces) {
-  EXPECT_EQ(share_of_words(" one two\nThree four.", "one two three four"), 1);
-  EXPECT_EQ(share_of_words("one three two four", "one two three four"), 0.5);
-  EXPECT_EQ(share_of_words("one two", "one two three four"), 0.5);
-  EXPECT_EQ(share_of_words("", "one two"), 0);
+  const std::vector<std::string> tokens{"natu", "ral", " even", "ing", " harp"};
+  const auto decode = [&](std::span<const int32_t> ids) {
+    std::string text;
+    for (const int32_t id : ids) {
+      text += tokens.at(static_cast<size_t>(id));
+    }
+    return text;
+  };
+  const std::vector<int32_t> wanted{0, 1, 2, 3, 4, 2};  // natural evening harp even
+  const auto share = [&](const std::vector<int32_t>& said) {
+    return share_of_words(said, wanted, decode);
+  };
+  EXPECT_EQ(share(wanted), 1);
+  EXPECT_EQ(share({0, 1, 2, 0, 4, 2}), 0.75) << "half of a word is none";
+  EXPECT_EQ(share({0, 0, 2, 3, 4, 4}), 0.5);
+  EXPECT_EQ(share({0, 1, 2, 3}), 0.5) << "words that were not said";
+  EXPECT_EQ(share({}), 0);
 }
 
 using Match = double (*)(std::string_view text, const std::vector<std::string>& references);
