@@ -1,3 +1,4 @@
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -59,6 +60,40 @@ TEST_F(EvalTest, ResumesOnlyItsOwnResults) {
   const ProgramResult other =
       run_program(passkey({"--out", path("out"), "--resume", "--seed", "9"}));
   EXPECT_EQ(other.exit_code, 2);
+}
+
+// What a line of results says, but for times and who prefilled the prompt.
+std::vector<Json> lasting_results(const std::string& folder) {
+  std::vector<Json> results;
+  std::istringstream lines(text_of(folder + "/results.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    results.push_back(Json::parse(line));
+    for (const char* name : {"prefill_seconds", "prefilled_tokens", "decode_seconds"}) {
+      results.back().erase(name);
+    }
+  }
+  return results;
+}
+
+TEST_F(EvalTest, KilledAndResumedGivesTheSameRows) {
+  const auto arguments = [&](const std::string& out) {
+    return needle("eval", {"passkey", "needle", "--lengths", "1000", "--samples", "5",
+                           "--temperature", "0.5", "--policies", "dense,streaming", "--budgets",
+                           "128", "--out", path(out), "--resume"});
+  };
+  const Json whole = run_json(arguments("whole"));
+  stop_program(arguments("killed"), SIGKILL, path("killed/options.json"), 1);
+  for (const int lines : {1, 2, 7, 10}) {
+    stop_program(arguments("killed"), SIGKILL, path("killed/results.jsonl"), lines);
+  }
+  const Json resumed = run_json(arguments("killed"));
+  EXPECT_EQ(lasting_results(path("killed")), lasting_results(path("whole")));
+  ASSERT_EQ(resumed["rows"].size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    Json row = resumed["rows"][i];
+    row["tokens_per_s"] = whole["rows"][i]["tokens_per_s"];
+    EXPECT_EQ(row, whole["rows"][i]);
+  }
 }
 
 TEST_F(EvalTest, WritesTablesAndSharesPrompts) {

@@ -5,12 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <system_error>
+#include <thread>
 
 #include "support/random.h"
 #include "support/tiny_model.h"
@@ -71,11 +74,7 @@ void drain(Pipe& out, Pipe& err, ProgramResult& result) {
   }
 }
 
-[[noreturn]] void become_program(const std::vector<std::string>& arguments, const Pipe& in,
-                                 const Pipe& out, const Pipe& err) {
-  ::dup2(in.read_end(), STDIN_FILENO);
-  ::dup2(out.write_end(), STDOUT_FILENO);
-  ::dup2(err.write_end(), STDERR_FILENO);
+[[noreturn]] void become_program(const std::vector<std::string>& arguments) {
   std::vector<char*> argv;
   std::string program = LYCHEE_PROGRAM;
   argv.push_back(program.data());
@@ -86,6 +85,11 @@ void drain(Pipe& out, Pipe& err, ProgramResult& result) {
   argv.push_back(nullptr);
   ::execv(program.c_str(), argv.data());
   ::_exit(127);
+}
+
+int64_t count_lines(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return std::count(std::istreambuf_iterator<char>(stream), {}, '\n');
 }
 
 bool is_printable_line(const std::string& line) {
@@ -120,7 +124,10 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
   }
   if (child == 0) {
     ::setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
-    become_program(arguments, in, out, err);
+    ::dup2(in.read_end(), STDIN_FILENO);
+    ::dup2(out.write_end(), STDOUT_FILENO);
+    ::dup2(err.write_end(), STDERR_FILENO);
+    become_program(arguments);
   }
   in.close_read();
   out.close_write();
@@ -135,6 +142,26 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
   ::waitpid(child, &status, 0);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+void stop_program(const std::vector<std::string>& arguments, int signal, const fs::path& file,
+                  int64_t lines) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const int nowhere = ::open("/dev/null", O_WRONLY);
+    ::dup2(nowhere, STDOUT_FILENO);
+    ::dup2(nowhere, STDERR_FILENO);
+    become_program(arguments);
+  }
+  bool running = true;
+  while (running && (!fs::exists(file) || count_lines(file) < lines)) {
+    std::this_thread::yield();
+    running = ::waitpid(child, nullptr, WNOHANG) == 0;
+  }
+  ASSERT_TRUE(running) << "the program ended before line " << lines << " of " << file;
+  ::kill(child, signal);
+  ::waitpid(child, nullptr, 0);
 }
 
 Json run_json(std::vector<std::string> arguments, const std::string& input) {

@@ -26,6 +26,11 @@ struct ProgramResult {
 [[nodiscard]] ProgramResult run_program(const std::vector<std::string>& arguments,
                                         const std::string& input = "");
 
+// Starts lycheedecode silently, sends `signal` as soon as `file` has `lines` lines, and waits for
+// it to end. Fails the test when it ends by itself before.
+void stop_program(const std::vector<std::string>& arguments, int signal,
+                  const std::filesystem::path& file, int64_t lines);
+
 // Runs it with --json added; expects exit code 0 and that stdout holds one JSON object with
 // `version` and `options`, and nothing else.
 [[nodiscard]] Json run_json(std::vector<std::string> arguments, const std::string& input = "");

@@ -1,14 +1,9 @@
 // train-heads as a program: its folder, resuming after any end, and bad input.
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 #include "cli/program.h"
 
@@ -57,36 +52,9 @@ class TrainHeadsTest : public FilesTest {
                    path(out)},
                   more);
   }
-  // Starts the program, sends `signal` when it has logged `steps` steps, and waits for it.
+  // Sends `signal` when the program has logged `steps` steps.
   void stop_after(const std::string& out, int steps, int signal) const {
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      const int nowhere = ::open("/dev/null", O_WRONLY);
-      ::dup2(nowhere, STDOUT_FILENO);
-      ::dup2(nowhere, STDERR_FILENO);
-      std::vector<std::string> owned = arguments(out);
-      owned.insert(owned.begin(), LYCHEE_PROGRAM);
-      std::vector<char*> argv;
-      for (std::string& argument : owned) {
-        argv.push_back(argument.data());
-      }
-      argv.push_back(nullptr);
-      ::execv(LYCHEE_PROGRAM, argv.data());
-      ::_exit(127);
-    }
-    const auto lines = [&] {
-      const std::string log = bytes_of(path(out) + "/log.csv");
-      return std::count(log.begin(), log.end(), '\n');
-    };
-    bool running = true;
-    while (running && lines() < steps + 1) {
-      std::this_thread::yield();
-      running = ::waitpid(child, nullptr, WNOHANG) == 0;
-    }
-    ASSERT_TRUE(running) << "the program ended before its step " << steps;
-    ::kill(child, signal);
-    ::waitpid(child, nullptr, 0);
+    stop_program(arguments(out), signal, path(out) + "/log.csv", steps + 1);
   }
   // The report without the times, which no two runs share.
   [[nodiscard]] static std::string lasting_part(const std::string& report) {
