@@ -1,9 +1,6 @@
 #pragma once
 
-#include <initializer_list>
 #include <nlohmann/json.hpp>
-#include <string>
-#include <string_view>
 
 #include "io/model_files.h"
 
@@ -13,20 +10,5 @@ namespace lychee::io {
 // whose vocabulary is read already, and settles its kind. Throws Error(kUnsupported) naming what we
 // do not run.
 void read_components(const nlohmann::json& root, TokenizerSpec& spec);
-
-// Throws Error(kUnsupported) naming the first key of `object` that is not in `known`: a field we do
-// not know could change the ids.
-void refuse_unknown_keys(const nlohmann::json& object, std::string_view where,
-                         std::initializer_list<std::string_view> known);
-
-// The field `key`, or a default when it is missing or null; Error(kInvalidArgument) for another
-// type.
-[[nodiscard]] std::string optional_string(const nlohmann::json& object, const char* key,
-                                          std::string_view where);
-[[nodiscard]] bool optional_bool(const nlohmann::json& object, const char* key, bool otherwise,
-                                 std::string_view where);
-
-// The string field "type", required.
-[[nodiscard]] std::string component_type(const nlohmann::json& component, std::string_view where);
 
 }  // namespace lychee::io

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mapped_file.h"
 #include "io/huggingface/tokenizer_components.h"
+#include "io/huggingface/tokenizer_fields.h"
 
 namespace lychee::io {
 namespace {
