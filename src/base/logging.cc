@@ -39,12 +39,6 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 void set_log_level(LogLevel level) {
   logger().set_level(to_spdlog(level));
 }
-void log_debug(std::string_view message) {
-  logger().debug("{}", message);
-}
-void log_info(std::string_view message) {
-  logger().info("{}", message);
-}
 void log_warn(std::string_view message) {
   logger().warn("{}", message);
 }

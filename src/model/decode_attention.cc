@@ -9,6 +9,7 @@
 #include "kernels/attention/page_bound.h"
 #include "kernels/attention/page_summary.h"
 #include "kernels/attention/select_tokens.h"
+#include "model/set_recall.h"
 
 namespace lychee::model {
 
@@ -43,13 +44,6 @@ int64_t max_set_size(const AttentionPolicy& policy, int64_t kv_len) {
 }
 
 }  // namespace
-
-void* DecodeAttention::scratch(int64_t bytes) {
-  if (scratch_.bytes() < bytes) {
-    scratch_ = Buffer(bytes);
-  }
-  return scratch_.data();
-}
 
 void DecodeAttention::begin(std::span<DecodeRow> rows) {
   rows_ = rows;
@@ -162,7 +156,7 @@ void DecodeAttention::run_layer(int layer, const attention::PagedKv& kv, const f
     count_read(row, layer, kv.dtype);
   }
   HybridDecodeParams p = params(kv, q, out);
-  p.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(p));
+  p.workspace = scratch_.take(attention::cpu::hybrid_decode_workspace_bytes(p));
   attention::cpu::hybrid_decode(p);
   for (size_t row = 0; row < rows_.size(); ++row) {
     if (rows_[row].recall_observer != nullptr && *rows_[row].recall_observer) {
@@ -209,7 +203,7 @@ void DecodeAttention::rank_pages(size_t row, int layer, const attention::PagedKv
                                .token_ids_stride = set_stride_,
                                .num_ids = num_ids_.data() + set,
                                .workspace = nullptr};
-  p.workspace = scratch(attention::cpu::page_bound_workspace_bytes(p));
+  p.workspace = scratch_.take(attention::cpu::page_bound_workspace_bytes(p));
   attention::cpu::page_bound(p);
 }
 
@@ -271,49 +265,19 @@ void DecodeAttention::select(size_t row, int first_head, int num_heads) {
                                   .token_ids_stride = set_stride_,
                                   .num_ids = num_ids_.data() + set,
                                   .workspace = nullptr};
-  p.workspace = scratch(attention::cpu::select_tokens_workspace_bytes(p));
+  p.workspace = scratch_.take(attention::cpu::select_tokens_workspace_bytes(p));
   attention::cpu::select_tokens(p);
 }
 
-// The lse of row `row` with all heads dense, [num_q_heads].
-std::vector<float> DecodeAttention::dense_lse(int64_t row, const HybridDecodeParams& step) {
-  const std::vector<int32_t> all_dense(static_cast<size_t>(num_kv_heads_),
-                                       HybridDecodeParams::kDense);
-  std::vector<float> out(static_cast<size_t>(num_q_heads_ * head_dim_));
-  std::vector<float> lse(static_cast<size_t>(num_q_heads_));
-  HybridDecodeParams dense = step;
-  dense.batch = 1;
-  dense.q = step.q + row * num_q_heads_ * head_dim_;
-  dense.page_tables = step.page_tables + row * page_table_stride_;
-  dense.kv_lens = step.kv_lens + row;
-  dense.set_of_head = all_dense.data();
-  dense.scores = nullptr;
-  dense.emit_scores = nullptr;
-  dense.out = out.data();
-  dense.lse = lse.data();
-  dense.workspace = scratch(attention::cpu::hybrid_decode_workspace_bytes(dense));
-  attention::cpu::hybrid_decode(dense);
-  return lse;
-}
-
-// Recall of a set = softmax mass it covers = exp(lse over the set - lse over everything).
 void DecodeAttention::observe_recall(size_t row, int layer, const HybridDecodeParams& step) {
-  const int group_size = num_q_heads_ / num_kv_heads_;
-  const auto index = static_cast<int64_t>(row);
-  const std::vector<float> lse = dense_lse(index, step);
+  const std::vector<double> recalls = set_recalls(step, static_cast<int64_t>(row), scratch_);
   for (int head = 0; head < num_kv_heads_; ++head) {
     const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
-    if (set == HybridDecodeParams::kDense) {
-      continue;
+    if (set != HybridDecodeParams::kDense) {
+      (*rows_[row].recall_observer)({layer, head, rows_[row].position,
+                                     recalls[static_cast<size_t>(head)],
+                                     num_ids_[static_cast<size_t>(set)]});
     }
-    double recall = 0;
-    for (int g = head * group_size; g < (head + 1) * group_size; ++g) {
-      const float set_lse = step.lse[index * num_q_heads_ + g];
-      recall +=
-          std::exp(static_cast<double>(set_lse) - static_cast<double>(lse[static_cast<size_t>(g)]));
-    }
-    (*rows_[row].recall_observer)({layer, head, rows_[row].position, recall / group_size,
-                                   num_ids_[static_cast<size_t>(set)]});
   }
 }
 

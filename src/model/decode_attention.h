@@ -7,7 +7,7 @@
 #include "io/model_files.h"
 #include "kernels/attention/params.h"
 #include "model/decode_row.h"
-#include "tensor/buffer.h"
+#include "tensor/scratch.h"
 
 namespace lychee::model {
 
@@ -37,11 +37,8 @@ class DecodeAttention {
   void rank_pages(size_t row, int layer, const attention::PagedKv& kv, const float* q);
   void replace_sets(size_t row, int layer);
   void select(size_t row, int first_head, int num_heads);
-  [[nodiscard]] std::vector<float> dense_lse(int64_t row,
-                                             const attention::HybridDecodeParams& step);
   void observe_recall(size_t row, int layer, const attention::HybridDecodeParams& params);
   void count_read(size_t row, int layer, DType kv_dtype);
-  [[nodiscard]] void* scratch(int64_t bytes);
   [[nodiscard]] int64_t set_row(size_t row, int kv_head) const {
     return static_cast<int64_t>(row) * num_kv_heads_ + kv_head;
   }
@@ -65,7 +62,7 @@ class DecodeAttention {
   int64_t scores_stride_ = 0;
   std::vector<float> scores_;  // [rows, num_kv_heads, scores_stride_]
   std::vector<float> lse_;     // [rows, num_q_heads]
-  Buffer scratch_;
+  Scratch scratch_;
 };
 
 }  // namespace lychee::model

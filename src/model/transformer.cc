@@ -68,13 +68,6 @@ Transformer::Transformer(const io::ModelFiles& files, KvCache& cache, int max_ro
   frequencies_ = rope_frequencies(config_, 0);
 }
 
-void* Transformer::scratch(int64_t bytes) {
-  if (scratch_.bytes() < bytes) {
-    scratch_ = Buffer(bytes);
-  }
-  return scratch_.data();
-}
-
 const RopeFrequencies& Transformer::frequencies(int64_t length) {
   if (rope_depends_on_length(config_) && length != frequencies_length_) {
     frequencies_ = rope_frequencies(config_, length);
@@ -93,7 +86,7 @@ void Transformer::apply(const LinearWeights& linear, int64_t rows, const float* 
   linear::LinearParams p = linear_params(linear, rows, x, y);
   p.accumulate = accumulate;
   p.exact = exact_;
-  p.workspace = scratch(linear::cpu::linear_workspace_bytes(p));
+  p.workspace = scratch_.take(linear::cpu::linear_workspace_bytes(p));
   linear::cpu::linear(p);
 }
 
@@ -112,7 +105,7 @@ void Transformer::apply_group(std::initializer_list<Output> outputs, int64_t row
                               .accumulate = false,
                               .exact = exact_,
                               .workspace = nullptr};
-  p.workspace = scratch(linear::cpu::linear_group_workspace_bytes(p));
+  p.workspace = scratch_.take(linear::cpu::linear_group_workspace_bytes(p));
   linear::cpu::linear_group(p);
 }
 
@@ -229,7 +222,7 @@ void Transformer::attend_prompt(int64_t rows, int64_t first_position,
       .out = attended_,
       .exact = exact_,
       .workspace = nullptr};
-  p.workspace = scratch(attention::cpu::prefill_attention_workspace_bytes(p));
+  p.workspace = scratch_.take(attention::cpu::prefill_attention_workspace_bytes(p));
   attention::cpu::prefill_attention(p);
 }
 

@@ -13,6 +13,7 @@
 #include "model/kv_cache.h"
 #include "model/rope_frequencies.h"
 #include "tensor/buffer.h"
+#include "tensor/scratch.h"
 
 namespace lychee::model {
 
@@ -61,7 +62,6 @@ class Transformer final : public Decoder {
                      const attention::PagedKv& kv);
   void mlp(const LayerWeights& layer, int64_t rows);
   [[nodiscard]] const RopeFrequencies& frequencies(int64_t length);
-  [[nodiscard]] void* scratch(int64_t bytes);
 
   const io::ModelConfig& config_;
   ModelWeights weights_;
@@ -84,7 +84,7 @@ class Transformer final : public Decoder {
   float* up_;          // same
   float* rope_table_;  // [max_rows, head_dim]
   std::vector<int64_t> positions_;
-  Buffer scratch_;
+  Scratch scratch_;
 };
 
 }  // namespace lychee::model

@@ -35,14 +35,6 @@ LayerPass<Real>::LayerPass(const io::ModelConfig& config, const model::ModelWeig
 }
 
 template <typename Real>
-void* LayerPass<Real>::scratch(int64_t bytes) {
-  if (scratch_.bytes() < bytes) {
-    scratch_ = Buffer(bytes);
-  }
-  return scratch_.data();
-}
-
-template <typename Real>
 void LayerPass<Real>::fill_rope_row(int64_t row, int64_t position, int64_t length) {
   const model::RopeFrequencies frequencies = model::rope_frequencies(config_, length);
   const auto factor = static_cast<double>(frequencies.attention_factor);
@@ -81,7 +73,7 @@ void LayerPass<Real>::linear(const model::LinearWeights& weights, int64_t rows, 
                              Real* y, bool accumulate) {
   linear::LinearParamsOf<Real> p = model::linear_params(weights, rows, x, y);
   p.accumulate = accumulate;
-  p.workspace = scratch(kernels_.linear_workspace_bytes(p));
+  p.workspace = scratch_.take(kernels_.linear_workspace_bytes(p));
   kernels_.linear(p);
 }
 
@@ -99,7 +91,7 @@ void LayerPass<Real>::linear_backward(const model::LinearWeights& weights, int64
                                        .dx_stride = weights.in_features,
                                        .accumulate = accumulate,
                                        .workspace = nullptr};
-  p.workspace = scratch(kernels_.linear_backward_workspace_bytes(p));
+  p.workspace = scratch_.take(kernels_.linear_backward_workspace_bytes(p));
   kernels_.linear_backward(p);
 }
 
@@ -182,7 +174,7 @@ attention::BlendedAttentionParams<Real> LayerPass<Real>::attention_params(
 template <typename Real>
 void LayerPass<Real>::attend(const attention::BlendedAttentionParams<Real>& params) {
   attention::BlendedAttentionParams<Real> p = params;
-  p.workspace = scratch(kernels_.attention_workspace_bytes(p));
+  p.workspace = scratch_.take(kernels_.attention_workspace_bytes(p));
   kernels_.attention(p);
 }
 
@@ -271,7 +263,7 @@ void LayerPass<Real>::add_attention_backward(int layer,
                                                     .d_v = d_v_.data(),
                                                     .d_z = d_z,
                                                     .workspace = nullptr};
-  p.workspace = scratch(kernels_.attention_backward_workspace_bytes(p));
+  p.workspace = scratch_.take(kernels_.attention_backward_workspace_bytes(p));
   kernels_.attention_backward(p);
   if (gates_only) {
     return;

@@ -5,7 +5,7 @@
 
 #include "io/model_files.h"
 #include "model/weights.h"
-#include "tensor/buffer.h"
+#include "tensor/scratch.h"
 #include "training/kernels.h"
 
 namespace lychee::training {
@@ -62,7 +62,6 @@ class LayerPass {
 
   [[nodiscard]] const Real* k() const { return k_.data(); }  // [rows, num_kv_heads, head_dim]
   [[nodiscard]] const Real* v() const { return v_.data(); }
-  [[nodiscard]] void* scratch(int64_t bytes);
 
  private:
   void normalize(const std::vector<float>& weight, int64_t rows, int64_t dim, const Real* x,
@@ -88,7 +87,7 @@ class LayerPass {
   std::vector<Real> gate_, up_, inner_;    // [max_rows, intermediate_size]
   std::vector<Real> rope_, rope_adjoint_;  // [max_rows, head_dim]
   std::vector<float> row_;                 // of the embedding
-  Buffer scratch_;
+  Scratch scratch_;
 };
 
 }  // namespace lychee::training

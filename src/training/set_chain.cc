@@ -70,11 +70,7 @@ std::shared_ptr<const HeadSets> SetChain::select_head(const float* scores, int64
                                   .token_ids_stride = sets->stride,
                                   .num_ids = sets->num_ids.data(),
                                   .workspace = nullptr};
-  const int64_t bytes = workspace_bytes_(p);
-  if (workspace_.bytes() < bytes) {
-    workspace_ = Buffer(bytes);
-  }
-  p.workspace = workspace_.data();
+  p.workspace = workspace_.take(workspace_bytes_(p));
   select_(p);
   return sets;
 }

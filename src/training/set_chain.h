@@ -9,7 +9,7 @@
 
 #include "kernels/attention/blended_attention.h"
 #include "lychee/selection.h"
-#include "tensor/buffer.h"
+#include "tensor/scratch.h"
 #include "training/kernels.h"
 
 namespace lychee::training {
@@ -68,7 +68,7 @@ class SetChain {
   SelectWorkspace workspace_bytes_;
   std::vector<int64_t> kv_lens_;  // [num_rows]
   LayerSets sets_;
-  Buffer workspace_;
+  Scratch workspace_;
 };
 
 }  // namespace lychee::training

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/attention/params.h"
+#include "tensor/scratch.h"
+
+namespace lychee::model {
+
+// The softmax mass that the heads of one row of a decode step read, of all there is, mean over the
+// query heads of each KV head, [num_kv_heads]. `step` was run on the CPU with an `lse`.
+[[nodiscard]] std::vector<double> set_recalls(const attention::HybridDecodeParams& step,
+                                              int64_t row, Scratch& scratch);
+
+}  // namespace lychee::model
