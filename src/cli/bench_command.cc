@@ -225,6 +225,7 @@ void add_crossover(CLI::App& bench) {
 void add_bench_command(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed against what memory allows");
   bench->require_subcommand(1);
+  bench->footer("'lycheedecode bench COMMAND --help' explains a command.");
   add_decode(*bench);
   add_prefill(*bench);
   add_crossover(*bench);
