@@ -41,10 +41,23 @@ struct DeviceGemm::Library {
   decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
   decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
 
+  template <typename Handle, typename Destroy>
+  using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Destroy>;
+  using Layout = Owned<cublasLtMatrixLayout_t, decltype(destroy_layout)>;
+  using Desc = Owned<cublasLtMatmulDesc_t, decltype(destroy_desc)>;
+  using Preference = Owned<cublasLtMatmulPreference_t, decltype(destroy_preference)>;
+
   Library();
   ~Library() { destroy(handle); }
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
+
+  [[nodiscard]] Layout layout(cudaDataType_t type, int64_t rows, int64_t columns,
+                              int64_t stride) const;
+  // Transposed weight, f32 sums, and the bias if there is one.
+  [[nodiscard]] Desc describe(const float* bias) const;
+  // That kWorkspaceBytes of scratch are at hand.
+  [[nodiscard]] Preference preference() const;
 
  private:
   template <typename Function>
@@ -72,58 +85,53 @@ DeviceGemm::Library::Library() : file(::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL))
   check(create(&handle), "cublasLtCreate");
 }
 
+DeviceGemm::Library::Layout DeviceGemm::Library::layout(cudaDataType_t type, int64_t rows,
+                                                        int64_t columns, int64_t stride) const {
+  cublasLtMatrixLayout_t made = nullptr;
+  check(create_layout(&made, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns),
+                      stride),
+        "cublasLtMatrixLayoutCreate");
+  return {made, destroy_layout};
+}
+
+DeviceGemm::Library::Desc DeviceGemm::Library::describe(const float* bias) const {
+  cublasLtMatmulDesc_t made = nullptr;
+  check(create_desc(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  Desc desc(made, destroy_desc);
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+    check(set_desc(desc.get(), attribute, &value, sizeof(value)), "setting an attribute");
+  };
+  set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (bias != nullptr) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
+  }
+  return desc;
+}
+
+DeviceGemm::Library::Preference DeviceGemm::Library::preference() const {
+  cublasLtMatmulPreference_t made = nullptr;
+  check(create_preference(&made), "cublasLtMatmulPreferenceCreate");
+  Preference preference(made, destroy_preference);
+  const auto bytes = static_cast<size_t>(kWorkspaceBytes);
+  check(set_preference(preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
+                       sizeof(bytes)),
+        "setting the workspace");
+  return preference;
+}
+
 DeviceGemm::DeviceGemm() : library_(std::make_unique<Library>()) {}
 DeviceGemm::~DeviceGemm() = default;
 
 void DeviceGemm::multiply(const Params& p, CUstream_st* stream) const {
   const Library& lib = *library_;
-  const auto owned = [](auto create, auto destroy, const char* call) {
-    auto made = create();
-    check(made.first, call);
-    return std::unique_ptr<std::remove_pointer_t<decltype(made.second)>, decltype(destroy)>(
-        made.second, destroy);
-  };
-  const auto layout = [&](cudaDataType_t type, int64_t rows, int64_t columns, int64_t stride) {
-    return owned(
-        [&] {
-          cublasLtMatrixLayout_t made = nullptr;
-          const auto status = lib.create_layout(&made, type, static_cast<uint64_t>(rows),
-                                                static_cast<uint64_t>(columns), stride);
-          return std::pair(status, made);
-        },
-        lib.destroy_layout, "cublasLtMatrixLayoutCreate");
-  };
   // cuBLAS counts columns first: its A is the weight, transposed, its B is x, its C is y.
-  const auto a = layout(CUDA_R_16BF, p.in_features, p.out_features, p.weight_stride);
-  const auto b = layout(CUDA_R_16BF, p.in_features, p.num_rows, p.x_stride);
-  const auto c = layout(CUDA_R_32F, p.out_features, p.num_rows, p.y_stride);
-  const auto desc = owned(
-      [&] {
-        cublasLtMatmulDesc_t made = nullptr;
-        const auto status = lib.create_desc(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-        return std::pair(status, made);
-      },
-      lib.destroy_desc, "cublasLtMatmulDescCreate");
-  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
-    check(lib.set_desc(desc.get(), attribute, &value, sizeof(value)), "setting an attribute");
-  };
-  set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  if (p.bias != nullptr) {
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
-  }
-  const auto preference = owned(
-      [&] {
-        cublasLtMatmulPreference_t made = nullptr;
-        const auto status = lib.create_preference(&made);
-        return std::pair(status, made);
-      },
-      lib.destroy_preference, "cublasLtMatmulPreferenceCreate");
-  const auto workspace_bytes = static_cast<size_t>(kWorkspaceBytes);
-  check(lib.set_preference(preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                           &workspace_bytes, sizeof(workspace_bytes)),
-        "setting the workspace");
+  const auto a = lib.layout(CUDA_R_16BF, p.in_features, p.out_features, p.weight_stride);
+  const auto b = lib.layout(CUDA_R_16BF, p.in_features, p.num_rows, p.x_stride);
+  const auto c = lib.layout(CUDA_R_32F, p.out_features, p.num_rows, p.y_stride);
+  const auto desc = lib.describe(p.bias);
+  const auto preference = lib.preference();
   cublasLtMatmulHeuristicResult_t algorithm;
   int found = 0;
   check(lib.find(lib.handle, desc.get(), a.get(), b.get(), c.get(), c.get(), preference.get(), 1,
@@ -134,7 +142,8 @@ void DeviceGemm::multiply(const Params& p, CUstream_st* stream) const {
   const float one = 1;
   const float beta = p.accumulate ? 1.0F : 0.0F;
   check(lib.matmul(lib.handle, desc.get(), &one, p.weight, a.get(), p.x, b.get(), &beta, p.y,
-                   c.get(), p.y, c.get(), &algorithm.algo, p.workspace, workspace_bytes, stream),
+                   c.get(), p.y, c.get(), &algorithm.algo, p.workspace,
+                   static_cast<size_t>(kWorkspaceBytes), stream),
         "cublasLtMatmul");
 }
 
