@@ -113,7 +113,7 @@ TEST_F(ResultFolderTest, KeepsLinesAndDropsACutOne) {
     folder.append(make_result(1, false));
   }
   EXPECT_EQ(Json::parse(read("options.json")), options_);
-  append_text("{\"task\": \"pass");
+  append_text(R"({"task": "pass)");
   {
     ResultFolder folder(folder_, options_, true);
     ASSERT_EQ(folder.kept().size(), 2U);

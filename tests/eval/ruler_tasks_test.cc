@@ -69,7 +69,7 @@ TEST(RulerTasks, RefusesOtherFiles) {
     test::expect_error(ErrorCode::kInvalidArgument, "s.json ",
                        [&] { static_cast<void>(parse_squad("s.json", text)); });
   }
-  for (const char* text : {"", "[]", "[{\"question\": \"?\"}]", "[3]"}) {
+  for (const char* text : {"", "[]", R"([{"question": "?"}])", "[3]"}) {
     test::expect_error(ErrorCode::kInvalidArgument, "h.json ",
                        [&] { static_cast<void>(parse_hotpotqa("h.json", text)); });
   }

@@ -142,8 +142,8 @@ TEST_F(FetchFolder, RepositoryWithoutAModelIsRefused) {
 
 TEST_F(FetchFolder, MalformedListings) {
   for (const char* text :
-       {"[]", "{", "{\"siblings\":3}", "{\"siblings\":[{\"rfilename\":7}]}", "{\"siblings\":[3]}",
-        "{\"siblings\":[{\"rfilename\":\"a\",\"size\":{}}]}"}) {
+       {"[]", "{", R"({"siblings":3})", R"({"siblings":[{"rfilename":7}]})", R"({"siblings":[3]})",
+        R"({"siblings":[{"rfilename":"a","size":{}}]})"}) {
     hub().raw_listing = text;
     EXPECT_THAT(fail("hf:org/model"), AllOf(StartsWith("io: "), HasSubstr("listing"))) << text;
   }

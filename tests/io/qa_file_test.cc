@@ -23,7 +23,7 @@ class QaFile : public testing::Test {
 TEST_F(QaFile, ReadsLinesAndIgnoresEmptyOnes) {
   const auto records =
       read_qa_file(file("{\"context\":\"a b\",\"question\":\"q\",\"answer\":\"x\",\"more\":1}\n\n"
-                        "{\"answer\":\"y\",\"question\":\"r\",\"context\":\"c\"}"));
+                        R"({"answer":"y","question":"r","context":"c"})"));
   ASSERT_EQ(records.size(), 2U);
   EXPECT_EQ(records[0].context, "a b");
   EXPECT_EQ(records[0].question, "q");
@@ -34,9 +34,9 @@ TEST_F(QaFile, NamesLineAndKey) {
   const std::string good = "{\"context\":\"a\",\"question\":\"q\",\"answer\":\"x\"}\n";
   expect_refused(good + "[1]\n", "line 2: not a JSON object");
   expect_refused(good + "nonsense", "line 2");
-  expect_refused("{\"context\":\"a\",\"question\":\"q\"}", "answer");
-  expect_refused("{\"context\":\"a\",\"question\":\"q\",\"answer\":3}", "answer");
-  expect_refused("{\"context\":\"a\",\"question\":\"q\",\"answer\":\"\"}", "empty");
+  expect_refused(R"({"context":"a","question":"q"})", "answer");
+  expect_refused(R"({"context":"a","question":"q","answer":3})", "answer");
+  expect_refused(R"({"context":"a","question":"q","answer":""})", "empty");
   test::expect_error(ErrorCode::kInvalidArgument, "none.jsonl",
                      [&] { (void)read_qa_file(folder_.path() / "none.jsonl"); });
 }

@@ -32,7 +32,7 @@ void check_format(const JsonObject& config) {
           version, "; this program reads version ", kVersion);
   const std::string granularity = config.string("granularity").value_or("kv_head");
   require(granularity == "kv_head", ErrorCode::kUnsupported, config.file_name(),
-          ": granularity is \"", granularity, "\"; only \"kv_head\" is supported");
+          ": granularity is \"", granularity, R"("; only "kv_head" is supported)");
 }
 
 int read_size(const JsonObject& object, std::string_view key) {

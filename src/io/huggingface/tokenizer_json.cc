@@ -70,7 +70,7 @@ std::pair<std::string, std::string> parse_merge(json& merge, size_t index) {
     }
   }
   fail(ErrorCode::kInvalidArgument, "tokenizer.json: merge ", index,
-       " must be two tokens: \"a b\" or [\"a\", \"b\"]");
+       R"( must be two tokens: "a b" or ["a", "b"])");
 }
 
 void refuse_affixes(const json& model) {
@@ -100,7 +100,7 @@ void read_model(json& root, TokenizerSpec& spec) {
        "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   refuse_affixes(model);
   require(model.contains("vocab") && model.contains("merges") && model["merges"].is_array(),
-          ErrorCode::kInvalidArgument, "tokenizer.json: model needs \"vocab\" and \"merges\"");
+          ErrorCode::kInvalidArgument, R"(tokenizer.json: model needs "vocab" and "merges")");
   read_vocab(model["vocab"], spec);
   json& merges = model["merges"];
   spec.merges.reserve(merges.size());
@@ -122,7 +122,7 @@ void read_added_tokens(const json& root, TokenizerSpec& spec) {
           "tokenizer.json: added_tokens must be an array");
   for (const json& entry : *found) {
     require(entry.is_object() && entry.contains("id"), ErrorCode::kInvalidArgument,
-            "tokenizer.json: every added token is an object with \"id\" and \"content\"");
+            R"(tokenizer.json: every added token is an object with "id" and "content")");
     constexpr const char* kWhere = "added_tokens";
     refuse_unknown_keys(
         entry, kWhere,
