@@ -184,10 +184,11 @@ class EvalSession {
                  row.tokens_per_s);
     }
     fmt::print(
-        "{} prompts, {} tokens prefilled in {:.1f} s for {} answers decoded in {:.1f} s; {} tokens "
-        "were not prefilled again\n",
-        totals.prompts, totals.prefilled_tokens, totals.prefill_seconds, totals.answers,
-        totals.decode_seconds, totals.shared_tokens);
+        "{} prompts, {} prefills, {} tokens in {:.1f} s for {} answers decoded in {:.1f} s; {} "
+        "tokens were not prefilled again; {:.1f} s in all, {:.2f} times prefill and decode steps\n",
+        totals.prompts, totals.prefills, totals.prefilled_tokens, totals.prefill_seconds,
+        totals.answers, totals.decode_seconds, totals.shared_tokens, totals.seconds,
+        totals.overhead());
   }
 
   const EvalCommandOptions& options_;

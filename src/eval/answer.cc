@@ -1,18 +1,12 @@
 #include "eval/answer.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "eval/clock.h"
 #include "eval/logits.h"
 
 namespace lychee::eval {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Draws the next token of an answer that is known; true when it has more.
 bool draw_forced(Engine& engine, const Query& query, Answer& answer) {
@@ -94,14 +88,25 @@ bool generate_answers(Engine& engine, const Task& task, const Query& query,
   return true;
 }
 
-bool follow(Engine& engine, Sequence& dense, std::span<const int32_t> token_ids,
-            std::span<Followed> followed, const KeepGoing& keep_going) {
+bool follow(Engine& engine, const Sequence& context, int64_t dense_index,
+            std::span<const int32_t> token_ids, std::span<Followed> followed,
+            const KeepGoing& keep_going) {
+  const bool is_extra = dense_index >= std::ssize(followed);
+  std::optional<Sequence> extra;
+  if (is_extra) {
+    extra = engine.fork(context);
+  }
+  const Sequence& dense = is_extra ? *extra : followed[static_cast<size_t>(dense_index)].sequence;
   for (size_t i = 0; i + 1 < token_ids.size(); ++i) {
-    engine.decode(dense, token_ids[i]);
+    if (extra) {
+      engine.decode(*extra, token_ids[i]);
+    }
     for (Followed& one : followed) {
       const Clock::time_point start = Clock::now();
       engine.decode(one.sequence, token_ids[i]);
       one.decode_seconds += seconds_since(start);
+    }
+    for (Followed& one : followed) {
       one.nll -= one.sequence.log_prob(token_ids[i + 1]);
       one.kl += kl_divergence(dense.logits(), one.sequence.logits());
       one.agreed += argmax(dense.logits()) == argmax(one.sequence.logits()) ? 1 : 0;

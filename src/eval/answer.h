@@ -39,10 +39,12 @@ struct Followed {
   double decode_seconds = 0;
 };
 
-// Feeds `token_ids` by decode steps to `dense` and to every sequence of `followed`, and compares
-// what they predict for tokens 1…; token 0 was predicted by the prompt. Returns false when
+// Feeds `token_ids` by decode steps to every sequence of `followed` and compares what they predict
+// for tokens 1… with what the dense one among them does; token 0 was predicted by the prompt. With
+// `dense_index` beyond them, a fork of `context` is followed besides. Returns false when
 // `keep_going` said so.
-bool follow(Engine& engine, Sequence& dense, std::span<const int32_t> token_ids,
-            std::span<Followed> followed, const KeepGoing& keep_going);
+bool follow(Engine& engine, const Sequence& context, int64_t dense_index,
+            std::span<const int32_t> token_ids, std::span<Followed> followed,
+            const KeepGoing& keep_going);
 
 }  // namespace lychee::eval

@@ -211,10 +211,14 @@ std::string table_of(const Rows& rows) {
 
 std::string costs_of(const EvalTotals& totals) {
   return fmt::format(
-      "<p>{} prompts were prefilled once each, {} tokens in {:.1f} s, and their caches shared by "
-      "{} answers, which decoded for {:.1f} s; {} tokens were not prefilled again.</p>\n",
-      totals.prompts, totals.prefilled_tokens, totals.prefill_seconds, totals.answers,
-      totals.decode_seconds, totals.shared_tokens);
+      "<p>{} prompts took {} prefills, {} tokens in {:.1f} s; their caches were shared by {} "
+      "answers, "
+      "which decoded for {:.1f} s, and {} tokens were not prefilled again. All that was done for "
+      "the "
+      "prompts took {:.1f} s, {:.2f} times prefill and decode steps together.</p>\n",
+      totals.prompts, totals.prefills, totals.prefilled_tokens, totals.prefill_seconds,
+      totals.answers, totals.decode_seconds, totals.shared_tokens, totals.seconds,
+      totals.overhead());
 }
 
 }  // namespace

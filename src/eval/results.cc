@@ -16,6 +16,7 @@ nlohmann::ordered_json to_json(const SampleResult& result) {
           {"prompt_tokens", result.prompt_tokens},
           {"prefilled_tokens", result.prefilled_tokens},
           {"prefill_seconds", result.prefill_seconds},
+          {"seconds", result.seconds},
           {"references", result.references},
           {"texts", result.texts},
           {"score", result.score},
@@ -42,6 +43,7 @@ SampleResult parse_result(const std::string& line) {
     json.at("prompt_tokens").get_to(result.prompt_tokens);
     json.at("prefilled_tokens").get_to(result.prefilled_tokens);
     json.at("prefill_seconds").get_to(result.prefill_seconds);
+    result.seconds = json.value("seconds", 0.0);  // older files lack it
     json.at("references").get_to(result.references);
     json.at("texts").get_to(result.texts);
     json.at("score").get_to(result.score);

@@ -24,7 +24,8 @@ struct SampleResult {
   int64_t prompt_tokens = 0;
   // Context tokens that were prefilled for this line; 0 where it shares the cache of another.
   int64_t prefilled_tokens = 0;
-  double prefill_seconds = 0;
+  double prefill_seconds = 0;  // of the prompt and its questions, on the line that prefilled them
+  double seconds = 0;          // of all that was done for the prompt, on the same line
   std::vector<std::vector<std::string>> references;  // of each question
   std::vector<std::string> texts;                    // what the model said to each
   double score = 0;

@@ -233,10 +233,12 @@ EvalTotals total(const std::vector<SampleResult>& results) {
   for (const SampleResult& result : results) {
     prompts.emplace(result.task, result.length, result.sample);
     ++totals.answers;
+    totals.prefills += result.prefilled_tokens > 0 ? 1 : 0;
     totals.prefilled_tokens += result.prefilled_tokens;
     totals.shared_tokens += result.prefilled_tokens == 0 ? result.prompt_tokens : 0;
     totals.prefill_seconds += result.prefill_seconds;
     totals.decode_seconds += result.decode_seconds;
+    totals.seconds += result.seconds;
   }
   totals.prompts = std::ssize(prompts);
   return totals;
@@ -244,11 +246,14 @@ EvalTotals total(const std::vector<SampleResult>& results) {
 
 nlohmann::ordered_json to_json(const EvalTotals& totals) {
   return {{"prompts", totals.prompts},
+          {"prefills", totals.prefills},
           {"answers", totals.answers},
           {"prefilled_tokens", totals.prefilled_tokens},
           {"shared_tokens", totals.shared_tokens},
           {"prefill_seconds", totals.prefill_seconds},
-          {"decode_seconds", totals.decode_seconds}};
+          {"decode_seconds", totals.decode_seconds},
+          {"seconds", totals.seconds},
+          {"overhead", number(totals.overhead())}};
 }
 
 }  // namespace lychee::eval

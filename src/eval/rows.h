@@ -45,11 +45,16 @@ struct EvalRow {
 // What all results cost, and what sharing the prompts' caches saved.
 struct EvalTotals {
   int64_t prompts = 0;
+  int64_t prefills = 0;          // of prompts; more than those only where a run was cut off
   int64_t answers = 0;           // results, each under one setting
   int64_t prefilled_tokens = 0;  // of prompts
   int64_t shared_tokens = 0;     // of prompts, that would have been prefilled once more
   double prefill_seconds = 0;
   double decode_seconds = 0;
+  double seconds = 0;  // of all that was done for the prompts
+
+  // All time over that of prefill and decode steps; NaN where nothing was done.
+  [[nodiscard]] double overhead() const { return seconds / (prefill_seconds + decode_seconds); }
 };
 [[nodiscard]] EvalTotals total(const std::vector<SampleResult>& results);
 [[nodiscard]] nlohmann::ordered_json to_json(const EvalTotals& totals);

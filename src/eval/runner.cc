@@ -1,11 +1,11 @@
 #include "eval/runner.h"
 
-#include <chrono>
+#include <algorithm>
 #include <map>
-#include <optional>
 
 #include "base/check.h"
 #include "eval/answer.h"
+#include "eval/clock.h"
 
 namespace lychee::eval {
 namespace {
@@ -86,7 +86,7 @@ class SampleRun {
   }
 
   bool prefill_context(Sequence& context, SampleResult& first) {
-    const auto start = std::chrono::steady_clock::now();
+    const Clock::time_point start = Clock::now();
     // The engine finishes a prompt whose last chunk is done whatever the callback says of it.
     bool going = true;
     engine_.prefill(context, prompt_.context_ids, [&](int64_t done, int64_t) {
@@ -94,8 +94,7 @@ class SampleRun {
       return going;
     });
     first.prefilled_tokens = std::ssize(prompt_.context_ids);
-    first.prefill_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    first.prefill_seconds = seconds_since(start);
     return going;
   }
 
@@ -108,7 +107,9 @@ class SampleRun {
     for (const Query& query : prompt_.queries) {
       Sequence asked = engine_.fork(context);
       if (!query.token_ids.empty()) {
+        const Clock::time_point start = Clock::now();
         engine_.prefill(asked, query.token_ids);
+        results.front().prefill_seconds += seconds_since(start);
       }
       std::vector<Answer> answers;
       for (const GenerationOptions* setting : settings) {
@@ -158,8 +159,11 @@ class SampleRun {
       }
       followed.push_back({.sequence = engine_.fork(context, setting)});
     }
-    Sequence dense = engine_.fork(context);
-    if (!follow(engine_, dense, prompt_.continuation, followed, polling())) {
+    const auto dense = std::find_if(
+        settings.begin(), settings.end(),
+        [](const GenerationOptions* setting) { return setting->policy == Policy::kDense; });
+    if (!follow(engine_, context, dense - settings.begin(), prompt_.continuation, followed,
+                polling())) {
       return false;
     }
     const auto steps = static_cast<double>(prompt_.continuation.size() - 1);
@@ -239,9 +243,11 @@ class Evaluation {
       settings.push_back(&options_.settings[i]);
       results.push_back(all[i]);
     }
+    const Clock::time_point start = Clock::now();
     if (!SampleRun(engine_, task, id, options_, progress_).run(settings, results)) {
       return false;
     }
+    results.front().seconds = seconds_since(start);
     for (size_t i = 0; i < missing.size(); ++i) {
       all[missing[i]] = results[i];
       if (folder_ != nullptr) {

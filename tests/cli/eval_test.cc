@@ -68,7 +68,7 @@ std::vector<Json> lasting_results(const std::string& folder) {
   std::istringstream lines(text_of(folder + "/results.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     results.push_back(Json::parse(line));
-    for (const char* name : {"prefill_seconds", "prefilled_tokens", "decode_seconds"}) {
+    for (const char* name : {"prefill_seconds", "prefilled_tokens", "decode_seconds", "seconds"}) {
       results.back().erase(name);
     }
   }
@@ -107,11 +107,18 @@ TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
   EXPECT_EQ(json["rows"][0]["score"], 1.0) << "the built-in model finds a needle in filler";
   EXPECT_EQ(json["rows"][0]["difference"], 0.0);
   EXPECT_EQ(json["totals"]["prompts"], 4);
+  EXPECT_EQ(json["totals"]["prefills"], 4);
   EXPECT_EQ(json["totals"]["answers"], 8);
+  const double timed = json["totals"]["prefill_seconds"].get<double>() +
+                       json["totals"]["decode_seconds"].get<double>();
+  EXPECT_GT(timed, 0);
+  EXPECT_GE(json["totals"]["seconds"].get<double>(), timed);
+  EXPECT_NEAR(json["totals"]["overhead"].get<double>(),
+              json["totals"]["seconds"].get<double>() / timed, 1e-9);
   EXPECT_EQ(json["totals"]["prefilled_tokens"], json["totals"]["shared_tokens"]);
   EXPECT_EQ(Json::parse(text_of(path("out/rows.json")))["rows"], json["rows"]);
   EXPECT_TRUE(text_of(path("out/rows.csv")).starts_with("task,length,policy,heads,budget,"));
-  EXPECT_NE(text_of(path("out/report.html")).find("prefilled once each"), std::string::npos);
+  EXPECT_NE(text_of(path("out/report.html")).find("4 prompts took 4 prefills"), std::string::npos);
 }
 
 // Rows by task and policy.

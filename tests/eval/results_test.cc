@@ -105,6 +105,31 @@ TEST(Results, RowsSumTheirSamples) {
   EXPECT_TRUE(summarize({}).empty());
 }
 
+TEST(Results, TotalsTellPrefillsFromPrompts) {
+  std::vector<SampleResult> results;
+  for (int sample = 0; sample < 3; ++sample) {
+    for (const bool first : {true, false}) {
+      results.push_back(make_result(sample, true));
+      results.back().prefilled_tokens = first ? 1000 : 0;
+      results.back().prefill_seconds = first ? 2 : 0;
+      results.back().seconds = first ? 3.6 : 0;
+    }
+  }
+  EvalTotals totals = total(results);
+  EXPECT_EQ(totals.prompts, 3);
+  EXPECT_EQ(totals.prefills, 3);
+  EXPECT_EQ(totals.answers, 6);
+  EXPECT_EQ(totals.prefilled_tokens, 3000);
+  EXPECT_EQ(totals.shared_tokens, 3000);
+  EXPECT_DOUBLE_EQ(totals.seconds, 10.8);
+  EXPECT_DOUBLE_EQ(totals.overhead(), 10.8 / (6 + 6 * 0.5));
+  // A run that was cut off between the lines of a prompt prefilled it again.
+  results.back().prefilled_tokens = 1000;
+  EXPECT_EQ(total(results).prompts, 3);
+  EXPECT_EQ(total(results).prefills, 4);
+  EXPECT_TRUE(to_json(total({}))["overhead"].is_null());
+}
+
 TEST_F(ResultFolderTest, KeepsLinesAndDropsACutOne) {
   {
     ResultFolder folder(folder_, options_, false);

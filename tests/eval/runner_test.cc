@@ -268,6 +268,38 @@ TEST_F(NeedleEval, FollowsATextBesideDense) {
   }
 }
 
+TEST_F(NeedleEval, FollowsBesideADenseSequenceWhereNoSettingIsDense) {
+  start(kSmallModel, KvDtype::kF32);
+  TaskInputs few = inputs();
+  few.decode_tokens = 16;
+  EvalOptions eval = options(300, 1, kBudget128);
+  const auto with = run_eval(*engine_, make_tasks({"perplexity"}, few), eval, nullptr);
+  std::erase_if(eval.settings, [](const auto& one) { return one.policy == Policy::kDense; });
+  const auto without = run_eval(*engine_, make_tasks({"perplexity"}, few), eval, nullptr);
+  ASSERT_EQ(without.size(), 3U);
+  for (const SampleResult& result : without) {
+    const auto same = std::find_if(with.begin(), with.end(), [&](const SampleResult& other) {
+      return other.key() == result.key();
+    });
+    ASSERT_NE(same, with.end());
+    EXPECT_EQ(same->metrics, result.metrics);
+    EXPECT_GT(result.metrics.at("kl"), 0);
+  }
+}
+
+TEST_F(NeedleEval, ATimeIsTakenForAllThatIsDone) {
+  start(kSmallModel, KvDtype::kF16);
+  double timed = 0;
+  double all = 0;
+  for (const SampleResult& result : run(options(300, 2, kBudget128), "needle")) {
+    timed += result.prefill_seconds + result.decode_seconds;
+    all += result.seconds;
+    EXPECT_EQ(result.seconds > 0, result.prefilled_tokens > 0);
+    EXPECT_GT(result.decode_seconds, 0);
+  }
+  EXPECT_GE(all, timed);
+}
+
 TEST_F(NeedleEval, SeedsGiveOtherKeys) {
   start(kSmallModel, KvDtype::kF16);
   EvalOptions eval = options(300, 2, kBudget128);
