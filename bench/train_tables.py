@@ -155,6 +155,9 @@ def model_tables(args):
         cells_of_row = ["" if task == "perplexity" and plan == "dense"
                         else cell_text(task, rows[task][plan]) for task in args.tasks]
         print(f"| {name} | " + " | ".join(cells_of_row + extra) + " |")
+    for part in next(iter(trained.values()), {}).get("split_seconds", {}):
+        seconds = [result["split_seconds"][part] for result in trained.values()]
+        print(f"{part}: {sum(seconds) / len(seconds):.3f} s a step on average")
 
 
 def main():
