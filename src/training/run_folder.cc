@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -18,16 +19,24 @@ constexpr const char* kHeader =
     "step,loss,density,lambda,learning_rate,num_retrieval,skipped,seconds,prefill_s,teacher_s,"
     "student_s,loss_s,backward_s\n";
 
+// A run that was refused before its first step leaves only the header.
+bool has_steps(const fs::path& log) {
+  std::error_code error;
+  return fs::exists(log, error) && std::ranges::count(read_text_file(log), '\n') > 1;
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
     : folder_(std::move(folder)), options_(std::move(options)) {
+  require(!folder_.empty(), ErrorCode::kInvalidArgument,
+          "--out is empty: name a folder for the run");
   std::error_code error;
   fs::create_directories(folder_, error);
   require(!error, ErrorCode::kIo, "cannot create ", folder_.string(), ": ", error.message());
   const fs::path checkpoint = folder_ / "checkpoint.bin";
   const fs::path log = folder_ / "log.csv";
-  const bool has_run = fs::exists(checkpoint, error) || fs::exists(log, error);
+  const bool has_run = fs::exists(checkpoint, error) || has_steps(log);
   require(resume || !has_run, ErrorCode::kInvalidArgument, folder_.string(),
           " holds a run already: give --resume to go on, or another folder");
   if (fs::exists(checkpoint, error)) {

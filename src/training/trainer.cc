@@ -158,7 +158,7 @@ void Trainer<Real>::skip(StepRecord& record, const std::string& reason) {
   ++state_.skipped_in_row;
   require(state_.skipped_in_row < kMaxSkippedInRow, ErrorCode::kInternal, "training stopped at ",
           skip_reason_, ", as in the ", kMaxSkippedInRow - 1,
-          " steps before; the last checkpoint is kept");
+          " steps before; the last checkpoint, if there is one, is kept");
 }
 
 template <typename Real>

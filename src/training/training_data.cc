@@ -107,13 +107,22 @@ TrainingData::TrainingData(DataOptions options, samples::Encoder encode,
   constexpr int64_t kTried = 16;
   for (const auto& [task, weight] : options_.mixture) {
     for (int64_t i = 0; i < (task == DataTask::kText ? 1 : kTried); ++i) {
-      const TrainingSample sample =
-          make_task(task, options_.context_min, stream_seed(options_.seed, i, Stream::kSample));
-      max_target_ = std::max(max_target_, static_cast<int64_t>(sample.target.size()));
+      max_target_ = std::max(max_target_, shortest_target(task, i));
     }
   }
   // An eighth more: another sample's words may take more tokens.
   max_target_ += max_target_ / 8 + 8;
+}
+
+int64_t TrainingData::shortest_target(DataTask task, int64_t index) const {
+  try {
+    return std::ssize(
+        make_task(task, options_.context_min, stream_seed(options_.seed, index, Stream::kSample))
+            .target);
+  } catch (const Error& error) {
+    fail(error.code(), "contexts of ", options_.context_min,
+         " tokens are too short: ", error.what(), ", so raise --context-min");
+  }
 }
 
 void TrainingData::check_texts() const {

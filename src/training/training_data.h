@@ -66,6 +66,8 @@ class TrainingData {
   [[nodiscard]] TrainingSample make_qa(uint64_t seed) const;
   [[nodiscard]] TrainingSample from_sample(DataTask task, const samples::Sample& sample) const;
   void check_texts() const;
+  // Rows of a sample whose context is as short as they get.
+  [[nodiscard]] int64_t shortest_target(DataTask task, int64_t index) const;
   void keep_fitting_qa();
 
   DataOptions options_;

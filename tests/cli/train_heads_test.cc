@@ -166,6 +166,7 @@ TEST_F(TrainHeadsTest, BadInputIsRefusedInOneLine) {
   refused({"--data", "needle", "--target-density", "0.99"}, {"0.99", "impossible"});
   refused({"--data", "needle", "--target-density", "0.1", "--retrieval-heads", "5"},
           {"either --retrieval-heads or --target-density"});
+  refused({"--data", "needle", "--context-min", "5"}, {"5 tokens are too short", "--context-min"});
   refused({"--data", "needle", "--device", "cuda"}, {"cuda"});
   refused({"--data", "needle", "--gate", "none"}, {"--gate"});
 }
@@ -175,15 +176,32 @@ TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefused) {
   for (int i = 0; i < 3000; ++i) {
     words += "word ";
   }
-  expect_failure({"train-heads", "--model", text_model(), "--data", "text", "--text-file",
-                  file("long.txt", words), "--context-max", "1500", "--budget", "300", "--steps",
-                  "1", "--out", path("far")},
-                 2, {"1500", "1024", "--context-max"});
+  const std::vector<std::string> far = {"train-heads",
+                                        "--model",
+                                        text_model(),
+                                        "--data",
+                                        "text",
+                                        "--text-file",
+                                        file("long.txt", words),
+                                        "--context-max",
+                                        "1500",
+                                        "--budget",
+                                        "300",
+                                        "--steps",
+                                        "1",
+                                        "--out",
+                                        path("far")};
+  expect_failure(far, 2, {"1500", "1024", "--context-max"});
+  // The folder holds no run yet: the next try needs no --resume.
+  expect_failure(far, 2, {"1500", "1024", "--context-max"});
 }
 
 TEST_F(TrainHeadsTest, AFolderThatCannotBeWrittenIsAnError) {
   (void)file("taken", "x");
   expect_failure(arguments("taken/run"), 1, {"taken/run"});
+  std::vector<std::string> nowhere = arguments("run");
+  nowhere.back().clear();
+  expect_failure(nowhere, 2, {"--out is empty"});
 }
 
 }  // namespace
