@@ -178,10 +178,14 @@ class EvalSession {
     fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
                "samples", "score", "95 %", "kv read", "tokens/s");
     for (const eval::EvalRow& row : rows) {
-      fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}\n", row.task,
-                 row.length, row.setting(), row.samples, row.score,
+      fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}", row.task, row.length,
+                 row.setting(), row.samples, row.score,
                  fmt::format("{:.2f}…{:.2f}", row.interval.low, row.interval.high), row.kv_read,
                  row.tokens_per_s);
+      for (const auto& [name, value] : row.metrics) {
+        fmt::print("  {} {:.3g}", name, value);
+      }
+      fmt::print("\n");
     }
     fmt::print(
         "{} prompts, {} prefills, {} tokens in {:.1f} s for {} answers decoded in {:.1f} s; {} "

@@ -121,6 +121,15 @@ TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
   EXPECT_NE(text_of(path("out/report.html")).find("4 prompts took 4 prefills"), std::string::npos);
 }
 
+TEST_F(EvalTest, PrintsEveryFigureOfATask) {
+  const ProgramResult result =
+      run_program({"eval", "perplexity", "--model", "builtin:needle", "--threads", "1", "--lengths",
+                   "300", "--samples", "1", "--decode-tokens", "8", "--policies", "dense"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              testing::ContainsRegex("perplexity .* dense .* agreement 1  kl 0  nll [0-9.]+\n"));
+}
+
 // Rows by task and policy.
 std::map<std::string, Json> rows_by_name(const Json& json) {
   std::map<std::string, Json> rows;
