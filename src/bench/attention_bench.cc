@@ -193,6 +193,7 @@ class AttentionBench::Impl {
     const auto set_size = static_cast<int32_t>(std::min<int64_t>(c.selection.budget, c.context));
     const int64_t q_size = int64_t{c.batch} * c.num_q_heads * c.head_dim;
     std::vector<float> q;
+    q.reserve(static_cast<size_t>(q_size));
     for (int64_t i = 0; i < q_size; ++i) {
       q.push_back(noise::near_normal(
           static_cast<uint32_t>(noise::random_word(seed_ + 1, static_cast<uint64_t>(i)))));
@@ -227,6 +228,7 @@ class AttentionBench::Impl {
   // Pages of one copy of all sequences, shuffled.
   std::vector<int32_t> page_tables(int64_t count, int64_t copy, int64_t pool_pages) {
     std::vector<int32_t> pages;
+    pages.reserve(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) {
       pages.push_back(static_cast<int32_t>((copy * count + i) % pool_pages));
     }

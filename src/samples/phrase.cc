@@ -28,6 +28,7 @@ struct Phrase {
 
 std::vector<Phrase> draw_phrases(Random& random, const PhraseOptions& options) {
   std::vector<double> depths;
+  depths.reserve(static_cast<size_t>(options.phrases));
   for (int i = 0; i < options.phrases; ++i) {
     depths.push_back(0.05 + 0.9 * random.share());
   }

@@ -30,6 +30,7 @@ std::map<int32_t, int> histogram(const std::vector<float>& logits, const SampleP
 
 std::vector<int32_t> ids(const std::map<int32_t, int>& counts) {
   std::vector<int32_t> keys;
+  keys.reserve(counts.size());
   for (const auto& [id, count] : counts) {
     keys.push_back(id);
   }
@@ -38,6 +39,7 @@ std::vector<int32_t> ids(const std::map<int32_t, int>& counts) {
 
 std::vector<float> logs(const std::vector<double>& probabilities) {
   std::vector<float> logits;
+  logits.reserve(probabilities.size());
   for (const double p : probabilities) {
     logits.push_back(static_cast<float>(std::log(p)));
   }

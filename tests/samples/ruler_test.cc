@@ -46,6 +46,7 @@ Answers read_chain(const std::string& prompt) {
 
 Answers most_frequent(const std::map<std::string, int>& counts, size_t size) {
   std::vector<std::pair<int, std::string>> order;
+  order.reserve(counts.size());
   for (const auto& [word, count] : counts) {
     order.emplace_back(-count, word);
   }

@@ -51,6 +51,7 @@ TEST(WordDictionary, FindsWordsAndPrefixes) {
   const auto lengths = [&](std::u32string_view text) {
     words.match(text, matches);
     std::vector<size_t> lengths;
+    lengths.reserve(matches.size());
     for (const auto& match : matches) {
       lengths.push_back(match.length);
     }

@@ -15,6 +15,7 @@ constexpr HardKuma kCases[] = {{1, 1}, {0.5, 2}, {3, 0.7}, {0.2, 0.3}, {8, 5}};
 std::vector<double> uniforms(int count) {
   std::mt19937_64 random(7);
   std::vector<double> values;
+  values.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {
     values.push_back((static_cast<double>(random() >> 11) + 0.5) * 0x1.0p-53);
   }

@@ -65,6 +65,7 @@ std::vector<std::string> child_environment(const fs::path& temporary) {
 
 std::vector<char*> c_strings(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) {
     pointers.push_back(text.data());
   }

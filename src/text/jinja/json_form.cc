@@ -91,6 +91,7 @@ class JsonWriter {
 
   void write_map(const Map& map) {
     std::vector<const std::pair<Value, Value>*> entries;
+    entries.reserve(map.entries.size());
     for (const auto& entry : map.entries) {
       entries.push_back(&entry);
     }

@@ -25,6 +25,7 @@ double softmax_attention(const double* q, const KvHead& kv_head,
     return -std::numeric_limits<double>::infinity();
   }
   std::vector<double> weights;
+  weights.reserve(positions.size());
   for (const int64_t position : positions) {
     weights.push_back(scale * dot(q, kv_head, position, head_dim));
   }
