@@ -19,6 +19,8 @@ namespace {
 using Rows = std::vector<EvalRow>;
 using Points = std::vector<std::pair<double, double>>;
 
+constexpr const char* kPerplexity = "perplexity";
+
 // Policy, plan and correction: what a line over budgets joins.
 std::string method_of(const EvalRow& row) {
   EvalRow method = row;
@@ -37,10 +39,10 @@ Rows rows_of(const Rows& rows, const std::string& task, int64_t length) {
 // Series in the order in which their names first come.
 class Chart {
  public:
-  Chart(std::string title, std::string x_label) {
+  Chart(std::string title, std::string x_label, const Rows& rows) {
     chart_.title = std::move(title);
     chart_.x_label = std::move(x_label);
-    chart_.y_label = "score";
+    chart_.y_label = rows.front().task == kPerplexity ? kPerplexity : "score";
   }
   void add(const std::string& series, double x, double y) {
     auto found = std::find_if(chart_.series.begin(), chart_.series.end(),
@@ -50,17 +52,25 @@ class Chart {
       found = chart_.series.end() - 1;
     }
     found->points.emplace_back(x, y);
-    chart_.y_max = std::max(chart_.y_max, y);
+    low_ = std::min(low_, y);
+    high_ = std::max(high_, y);
   }
   [[nodiscard]] std::string draw() {
     for (report::Series& series : chart_.series) {
       std::sort(series.points.begin(), series.points.end());
+    }
+    if (chart_.y_label == kPerplexity) {  // which has no natural range
+      const double margin = high_ > low_ ? (high_ - low_) / 20 : low_ / 10;
+      chart_.y_min = low_ - margin;
+      chart_.y_max = high_ + margin;
     }
     return "<h3>" + report::escape_html(chart_.title) + "</h3>\n" + svg(chart_);
   }
 
  private:
   report::LineChart chart_;
+  double low_ = std::numeric_limits<double>::infinity();
+  double high_ = -std::numeric_limits<double>::infinity();
 };
 
 template <typename Item, typename Field>
@@ -73,7 +83,7 @@ auto values_of(const std::vector<Item>& items, Field field) {
 }
 
 std::string by_length(const Rows& rows) {
-  Chart chart("by length", "tokens");
+  Chart chart("by length", "tokens", rows);
   for (const EvalRow& row : rows) {
     chart.add(row.setting(), static_cast<double>(row.length), row.score);
   }
@@ -87,7 +97,7 @@ std::string by_budget(const Rows& rows) {
   if (budgets.size() < 2) {
     return "";
   }
-  Chart chart(fmt::format("by budget, {} tokens", rows.front().length), "budget");
+  Chart chart(fmt::format("by budget, {} tokens", rows.front().length), "budget", rows);
   for (const EvalRow& row : rows) {
     for (const int64_t budget : budgets) {
       if (row.budget == 0 || row.budget == budget) {
@@ -103,7 +113,7 @@ std::string by_bytes(const Rows& rows) {
     return "";
   }
   Chart chart(fmt::format("by KV read, {} tokens", rows.front().length),
-              "MB of K and V a decode step reads");
+              "MB of K and V a decode step reads", rows);
   for (const EvalRow& row : rows) {
     chart.add(method_of(row), std::round(row.kv_bytes_per_step / 1e4) / 100, row.score);
   }
@@ -148,7 +158,7 @@ std::string by_depth(const std::vector<SampleResult>& results, const Rows& rows)
     }
     html += svg(map);
   }
-  return html.empty() ? "" : "<h3>by depth and length</h3>\n" + html;
+  return html.empty() ? "" : "<h3>score by depth and length</h3>\n" + html;
 }
 
 std::string recall_map(const EvalRow& row) {
@@ -156,8 +166,7 @@ std::string recall_map(const EvalRow& row) {
     return "";
   }
   report::HeatMap map;
-  map.title = fmt::format("{}, {} tokens: mass that each sparse head's set covers", row.setting(),
-                          row.length);
+  map.title = row.setting();
   map.row_label = "layer";
   map.column_label = "KV head";
   for (size_t head = 0; head < row.recall.front().size(); ++head) {
@@ -173,24 +182,38 @@ std::string recall_map(const EvalRow& row) {
   return svg(map);
 }
 
+std::string recall_maps(const Rows& rows) {
+  std::string html;
+  for (const EvalRow& row : rows) {
+    html += recall_map(row);
+  }
+  return html.empty()
+             ? ""
+             : fmt::format("<h3>mass that each sparse head's set covers, {} tokens</h3>\n{}",
+                           rows.front().length, html);
+}
+
 std::string task_section(const std::vector<SampleResult>& results, const Rows& all,
                          const std::string& task) {
   const Rows rows = rows_of(all, task, 0);
   std::string html = "<h2>" + report::escape_html(task) + "</h2>\n" + by_length(rows);
   for (const int64_t length : values_of(rows, [](const EvalRow& row) { return row.length; })) {
     const Rows some = rows_of(all, task, length);
-    html += by_budget(some) + by_bytes(some);
-    for (const EvalRow& row : some) {
-      html += recall_map(row);
-    }
+    html += by_budget(some) + by_bytes(some) + recall_maps(some);
   }
   return html + by_depth(results, rows);
 }
 
+// Three decimals; fewer figures for a perplexity beyond all scores; no negative zero.
+std::string short_number(double value) {
+  return std::abs(value) >= 1e4 ? fmt::format("{:.4g}", value)
+                                : fmt::format("{:.3f}", std::abs(value) < 5e-4 ? 0.0 : value);
+}
+
 std::string table_of(const Rows& rows) {
   report::Table table;
-  table.header = {"task", "length",        "setting", "samples",  "score",
-                  "95 %", "against dense", "KV read", "tokens/s", "more"};
+  table.header = {"task", "length",      "setting", "samples",  "score",
+                  "95 %", "below dense", "KV read", "tokens/s", "more"};
   for (const EvalRow& row : rows) {
     std::string more;
     for (const auto& [name, value] : row.metrics) {
@@ -198,12 +221,12 @@ std::string table_of(const Rows& rows) {
     }
     table.rows.push_back(
         {row.task, std::to_string(row.length), row.setting(), std::to_string(row.samples),
-         fmt::format("{:.3f}", row.score),
-         fmt::format("{:.3f}…{:.3f}", row.interval.low, row.interval.high),
-         std::isfinite(row.difference)
-             ? fmt::format("{:.3f} ({:.3f}…{:.3f})", -row.difference, -row.difference_interval.high,
-                           -row.difference_interval.low)
-             : "",
+         short_number(row.score),
+         short_number(row.interval.low) + "…" + short_number(row.interval.high),
+         std::isfinite(row.difference) ? fmt::format("{} ({}…{})", short_number(-row.difference),
+                                                     short_number(-row.difference_interval.high),
+                                                     short_number(-row.difference_interval.low))
+                                       : "",
          fmt::format("{:.3f}", row.kv_read), fmt::format("{:.1f}", row.tokens_per_s), more});
   }
   return html_table(table);

@@ -5,7 +5,7 @@
 
 namespace lychee::report {
 
-// A table of numbers from 0 to 1 as shades, the first row at the top.
+// A table of numbers from 0 to 1 as shades, the first row at the top; NaN: an empty cell.
 struct HeatMap {
   std::string title;
   std::string row_label;
@@ -15,7 +15,7 @@ struct HeatMap {
   std::vector<std::vector<double>> values;  // [rows][columns]
 };
 
-// An SVG element; every cell tells its row, column and value when pointed at.
+// An SVG element with its scale; every cell tells its row, column and value when pointed at.
 [[nodiscard]] std::string svg(const HeatMap& map);
 
 }  // namespace lychee::report

@@ -18,9 +18,13 @@ constexpr double kWidth = 480;
 constexpr double kHeight = 260;
 constexpr double kLegendWidth = 260;
 constexpr int kYTicks = 5;
+constexpr double kCharacter = 7;
 // Colours that stay apart for colour-blind readers (Okabe and Ito).
 constexpr std::array<const char*, 7> kColors{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                              "#e69f00", "#56b4e9", "#000000"};
+// Of the first seven series, of the next, …
+constexpr std::array<const char*, 3> kDashes{"none", "7 4", "2 3"};
+constexpr double kLineWidth = 2;
 
 class Axes {
  public:
@@ -49,13 +53,10 @@ class Axes {
       const double value = chart_.y_min + (chart_.y_max - chart_.y_min) * i / kYTicks;
       out += fmt::format(
           "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#ddd\"/>"
-          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{:.4g}</text>\n",
+          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n",
           kLeft, kLeft + kWidth, y_of(value), y_of(value), kLeft - 8, y_of(value) + 4, value);
     }
-    for (const double x : ticks_) {
-      out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.7g}</text>\n",
-                         x_of(x), kTop + kHeight + 18, x);
-    }
+    out += draw_x_ticks();
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
                        kLeft + kWidth / 2, kTop + kHeight + 38, escape_html(chart_.x_label));
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", 8.0, kTop - 14,
@@ -64,30 +65,75 @@ class Axes {
   }
 
  private:
+  // Numbers that would run into their left neighbour or the last one are left out.
+  [[nodiscard]] std::string draw_x_ticks() const {
+    std::string out;
+    double taken = 0;  // up to where the axis has numbers
+    for (const double x : ticks_) {
+      const double at = x_of(x);
+      out += fmt::format(
+          "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\" stroke=\"#999\"/>\n",
+          at, kTop + kHeight, kTop + kHeight + 4);
+      const std::string number = fmt::format("{:.7g}", x);
+      const double half = kCharacter * static_cast<double>(number.size() + 1) / 2;
+      const bool is_last = x == *ticks_.rbegin();
+      if (at - half < taken || (!is_last && at + half > start_of_last())) {
+        continue;
+      }
+      taken = at + half;
+      out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", at,
+                         kTop + kHeight + 18, number);
+    }
+    return out;
+  }
+  [[nodiscard]] double start_of_last() const {
+    const double last = *ticks_.rbegin();
+    return x_of(last) -
+           kCharacter * static_cast<double>(fmt::format("{:.7g}", last).size() + 1) / 2;
+  }
+
   const LineChart& chart_;
   std::set<double> ticks_;
 };
 
-std::string draw_series(const Series& series, const Axes& axes, size_t index) {
+// Of the series after `index`, those that share a point with it and may hide it.
+size_t count_covering(const std::vector<Series>& all, size_t index) {
+  const auto& points = all[index].points;
+  const auto covers = [&](const Series& other) {
+    return std::find_first_of(points.begin(), points.end(), other.points.begin(),
+                              other.points.end()) != points.end();
+  };
+  return static_cast<size_t>(
+      std::count_if(all.begin() + static_cast<std::ptrdiff_t>(index) + 1, all.end(), covers));
+}
+
+std::string draw_series(const std::vector<Series>& all, const Axes& axes, size_t index) {
+  const Series& series = all[index];
   const char* color = kColors[index % kColors.size()];
+  const char* dashes = kDashes[index / kColors.size() % kDashes.size()];
+  const double width =
+      kLineWidth + 2 * std::min<double>(4, static_cast<double>(count_covering(all, index)));
   std::string line;
   std::string points;
   for (const auto& [x, y] : series.points) {
     line += fmt::format("{:.1f},{:.1f} ", axes.x_of(x), axes.y_of(y));
     points += fmt::format(
-        "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" fill=\"{}\"><title>{}: {:.7g}, "
+        "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" fill=\"{}\"><title>{}: {:.7g}, "
         "{:.4g}</title></circle>\n",
-        axes.x_of(x), axes.y_of(y), color, escape_html(series.name), x, y);
+        axes.x_of(x), axes.y_of(y), 2.5 + width / 2, color, escape_html(series.name), x, y);
   }
   const double legend_y = kTop + 18 * static_cast<double>(index) + 8;
-  return fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"/>\n",
-                     line, color) +
+  return fmt::format(
+             "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{:.0f}\" "
+             "stroke-dasharray=\"{}\"/>\n",
+             line, color, width, dashes) +
          points +
          fmt::format(
-             "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"4\" fill=\"{}\"/>"
-             "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-             kLeft + kWidth + 20, legend_y - 5, color, kLeft + kWidth + 38, legend_y,
-             escape_html(series.name));
+             "<line x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\" stroke=\"{3}\" "
+             "stroke-width=\"4\" stroke-dasharray=\"{4}\"/>"
+             "<text x=\"{5:.1f}\" y=\"{6:.1f}\">{7}</text>\n",
+             kLeft + kWidth + 16, kLeft + kWidth + 36, legend_y - 4, color, dashes,
+             kLeft + kWidth + 42, legend_y, escape_html(series.name));
 }
 
 }  // namespace
@@ -103,7 +149,7 @@ std::string svg(const LineChart& chart) {
   const Axes axes(chart);
   out += axes.draw();
   for (size_t i = 0; i < chart.series.size(); ++i) {
-    out += draw_series(chart.series[i], axes, i);
+    out += draw_series(chart.series, axes, i);
   }
   return out + "</svg>\n";
 }

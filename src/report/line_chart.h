@@ -20,8 +20,10 @@ struct LineChart {
   std::vector<Series> series;
 };
 
-// An SVG element: x on a logarithmic axis with a tick at every x that occurs, a line with points
-// for each series, and a legend. Points outside [y_min, y_max] are drawn at its edge.
+// An SVG element: x on a logarithmic axis with a tick at every x that occurs and its number where
+// there is room, a line with points for each series, and a legend. A line is the wider, the more
+// later ones share a point with it, so that it shows below them. Points outside [y_min, y_max] are
+// drawn at its edge.
 [[nodiscard]] std::string svg(const LineChart& chart);
 
 }  // namespace lychee::report

@@ -4,10 +4,11 @@ namespace lychee::report {
 namespace {
 
 constexpr std::string_view kStyle =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;margin:1em 0}"
-    "th,td{padding:.25em .7em;border-bottom:1px solid #ccc;text-align:right}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;margin:1em 0;font-size:13px}"
+    "th,td{padding:.25em .6em;border-bottom:1px solid #ccc;text-align:right;white-space:nowrap}"
     "th:first-child,td:first-child{text-align:left}"
+    "td:last-child{white-space:normal;min-width:15em}"
     "pre{background:#f4f4f4;padding:1em;overflow:auto}svg{max-width:100%}";
 
 std::string table_row(const std::vector<std::string>& cells, std::string_view tag) {

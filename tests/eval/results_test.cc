@@ -164,6 +164,20 @@ TEST_F(ResultFolderTest, WritesAReportOfAllRows) {
   EXPECT_THAT(html, testing::Not(HasSubstr("<m>")));
 }
 
+TEST(Report, FitsItsAxisToPerplexities) {
+  std::vector<SampleResult> results;
+  for (const double nll : {1.0, 2.0}) {
+    results.push_back(make_result(0, true));
+    results.back().task = "perplexity";
+    results.back().length = nll == 1 ? 1024 : 8192;
+    results.back().metrics = {{"nll", nll}};
+  }
+  const std::string html = render_report(results, {});
+  EXPECT_THAT(html, HasSubstr(">perplexity</text>"));
+  // A twentieth of the range is left below e and above e².
+  EXPECT_THAT(html, HasSubstr("points=\"60.0,288.2 540.0,51.8 \""));
+}
+
 TEST_F(ResultFolderTest, ResumesAnEmptyOrAbsentFolder) {
   EXPECT_TRUE(ResultFolder(folder_, options_, true).kept().empty());
   EXPECT_TRUE(ResultFolder(folder_, options_, true).kept().empty());

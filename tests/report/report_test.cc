@@ -41,6 +41,29 @@ TEST(LineChart, OneLengthStandsInTheMiddle) {
   EXPECT_THAT(svg(chart), HasSubstr("points=\"300.0,300.0 \""));
 }
 
+TEST(LineChart, ShowsLinesThatOthersCover) {
+  LineChart chart{.title = "t", .x_label = "x", .y_label = "y", .series = {}};
+  for (int i = 0; i < 8; ++i) {
+    chart.series.push_back({"s" + std::to_string(i), {{1, i < 2 ? 1 : 0.1 * i}, {2, 0.1 * i}}});
+  }
+  const std::string out = svg(chart);
+  EXPECT_THAT(out, HasSubstr("stroke=\"#0072b2\" stroke-width=\"4\" stroke-dasharray=\"none\""));
+  EXPECT_THAT(out, HasSubstr("stroke=\"#d55e00\" stroke-width=\"2\" stroke-dasharray=\"none\""));
+  EXPECT_THAT(out, HasSubstr("stroke=\"#0072b2\" stroke-width=\"2\" stroke-dasharray=\"7 4\""))
+      << "the eighth has the first one's colour";
+}
+
+TEST(LineChart, LeavesOutNumbersWithoutRoom) {
+  const LineChart chart{.title = "t",
+                        .x_label = "x",
+                        .y_label = "y",
+                        .series = {{"s", {{10, 0}, {90, 0}, {97, 0}, {100, 0}}}}};
+  const std::string out = svg(chart);
+  EXPECT_THAT(out, HasSubstr(">10</text>"));
+  EXPECT_THAT(out, HasSubstr(">100</text>"));
+  EXPECT_THAT(out, Not(HasSubstr(">97</text>")));
+}
+
 TEST(LineChart, MayBeEmpty) {
   EXPECT_THAT(svg({.title = "t", .x_label = "x", .y_label = "y", .series = {}}),
               HasSubstr("</svg>"));

@@ -35,7 +35,25 @@ TEST(HeatMap, ShadesEveryCellAndNamesIt) {
   EXPECT_THAT(image, HasSubstr("#eeeeee"));
   EXPECT_THAT(image, HasSubstr("#003a70"));
   EXPECT_THAT(image, HasSubstr("layer 1, KV head a: 0.500"));
-  EXPECT_THAT(image, HasSubstr("KV head: a … b"));
+  EXPECT_THAT(image, HasSubstr(">a</text>")) << "every column has its name";
+}
+
+TEST(HeatMap, TellsNothingFromZero) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::string image = svg(HeatMap{"recall", "layer", "KV head", {"0"}, {"a"}, {{nan}}});
+  EXPECT_THAT(image, HasSubstr("layer 0, KV head a: none"));
+  EXPECT_THAT(image, HasSubstr("fill=\"#ffffff\" stroke=\"#cccccc\""));
+  EXPECT_THAT(image, Not(HasSubstr("nan")));
+}
+
+TEST(HeatMap, NamesItsEndsWhereColumnsAreMany) {
+  HeatMap map{"scores", "layer", "step", {"0"}, {}, {{}}};
+  for (int step = 1000; step < 1100; ++step) {
+    map.column_names.push_back(std::to_string(step));
+    map.values[0].push_back(0.5);
+  }
+  EXPECT_THAT(svg(map), HasSubstr("step: 1000 … 1099"));
+  EXPECT_THAT(svg(map), Not(HasSubstr(">1050</text>")));
 }
 
 TEST(HeatMap, MayBeEmpty) {
