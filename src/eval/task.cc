@@ -45,6 +45,7 @@ constexpr std::array kEntries{
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
+  names.reserve(kEntries.size() + samples::ruler_tasks().size());
   for (const TaskEntry& entry : kEntries) {
     names.emplace_back(entry.name);
   }

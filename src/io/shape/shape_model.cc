@@ -59,6 +59,7 @@ bool is_shape_model(std::string_view model) {
 
 std::vector<std::string> shape_names() {
   std::vector<std::string> names;
+  names.reserve(kShapes.size());
   for (const Shape& shape : kShapes) {
     names.emplace_back(shape.name);
   }

@@ -230,7 +230,7 @@ class ExpressionLexer {
     for (int i = 0; i < num_digits; ++i) {
       const int digit = at_ < source_.size() ? hex_value(source_[at_]) : -1;
       require(digit >= 0, ErrorCode::kInvalidArgument,
-              "chat template: a \\x, \\u or \\U escape of line ", line_, " lacks digits");
+              R"(chat template: a \x, \u or \U escape of line )", line_, " lacks digits");
       code = code * 16 + digit;
       ++at_;
     }
