@@ -6,12 +6,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/math.h"
 
 namespace lychee::training {
 namespace {
 
 constexpr int64_t kPrefillRows = 512;  // of the context at a time
-constexpr int64_t kLogitRows = 128;    // logits of these rows exist at a time
+constexpr int64_t kLogitRows = 128;    // logits of at most these exist at a time
 
 constexpr std::array<std::pair<Loss, std::string_view>, 3> kLossNames = {
     {{Loss::kHidden, "hidden"}, {Loss::kLogits, "logits"}, {Loss::kKl, "kl"}}};
@@ -204,7 +205,8 @@ double Distillation<Real>::logit_loss() {
   const int64_t vocab = config_.vocab_size;
   const auto count = static_cast<int64_t>(answer_rows_.size());
   std::fill_n(d_.begin(), target_.size() * static_cast<size_t>(hidden), Real{0});
-  const int64_t most = std::min(count, kLogitRows);
+  // Equal parts: a few rows left over would be multiplied one by one.
+  const int64_t most = ceil_div(count, ceil_div(count, kLogitRows));
   std::vector<Real> rows(static_cast<size_t>(most * hidden));
   std::vector<Real> teacher(static_cast<size_t>(most * vocab));
   std::vector<Real> student(teacher.size());
