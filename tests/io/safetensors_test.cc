@@ -175,6 +175,7 @@ class ShardedFolder : public testing::Test {
  protected:
   void write_shard(const std::string& name, const std::vector<std::string>& tensors) {
     std::vector<test::WriterTensor> data;
+    data.reserve(tensors.size());
     for (const std::string& tensor : tensors) {
       data.push_back(test::make_tensor(tensor, {2}, std::vector<float>{1, 2}));
     }
