@@ -128,12 +128,15 @@ def kernels_table(rows):
                for title, key in (("model", "model"), ("op", "op"), ("weights", "weights"),
                                   ("KV", "kv_dtype"), ("policy", "policy"),
                                   ("context", "context"), ("batch", "batch"))]
-    columns += [column("MB", lambda row: number(row["bytes"] * 1e-6)),
+    columns += [column("retrieval heads", lambda row: str(row.get("retrieval_heads", ""))),
+                column("layers", lambda row: str(row.get("layers", ""))),
+                column("ids", lambda row: number(row.get("selected"))),
+                column("MB", lambda row: number(row["bytes"] * 1e-6)),
                 column("µs", lambda row: number(row["us_median"])),
                 column("plain read µs", lambda row: number(row["floor_us"])),
                 column("of read, %", lambda row: f"{share_of_read(row):.0f}")]
     columns += peer_columns(rows, "µs", 1)
-    return table(columns, ("model", "op", "weights", "KV"))
+    return table(columns, ("model", "op", "weights", "KV", "layers"))
 
 
 def share_of_read(row):
@@ -205,6 +208,8 @@ def read_share_chart(rows):
 
 def describe(row):
     what = row["policy"] if row["op"] == "linear" else f"context {row['context']}"
+    if "retrieval_heads" in row:
+        what += f", {row['retrieval_heads']} retrieval heads"
     return f"{what}, batch {row['batch']}"
 
 

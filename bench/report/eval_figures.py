@@ -78,8 +78,13 @@ def mean_difference(rows):
 def with_interval(value, low, high, form="{:.1f}"):
     if value is None:
         return ""
-    text = form.format(value)
-    return text if low is None else f"{text} ({form.format(low)} … {form.format(high)})"
+    text, low, high = (None if v is None else signless_zero(form.format(v))
+                       for v in (value, low, high))
+    return text if low is None else f"{text} ({low} … {high})"
+
+
+def signless_zero(text):
+    return text.lstrip("+-") if float(text) == 0 else text
 
 
 def same_tasks(members, rows):

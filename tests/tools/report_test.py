@@ -1,5 +1,7 @@
 """bench/report: what it reads, refuses, computes, draws and writes into documents."""
 
+import contextlib
+import io
 import json
 import pathlib
 import subprocess
@@ -16,6 +18,7 @@ import chart  # noqa: E402
 import documents  # noqa: E402
 import eval_figures  # noqa: E402
 import figures  # noqa: E402
+import program  # noqa: E402
 import sources  # noqa: E402
 from pack import pack  # noqa: E402
 
@@ -177,6 +180,14 @@ class BenchFigures(Folder):
         self.assertEqual(shares, {"linear int8": 50.0, "attention dense f16": 50.0})
         self.assertEqual(len(bench_figures.kernels_table(rows)), 4)
 
+    def test_kernels_table_tells_the_layers_of_a_plan_apart(self):
+        rows = self.rows(bench_row(op="attention", layers=32, retrieval_heads=8),
+                         bench_row(op="attention", policy="hybrid", layers=31, retrieval_heads=1),
+                         bench_row(op="attention", policy="hybrid", layers=1, retrieval_heads=8))
+        head, _, *lines = bench_figures.kernels_table(rows)
+        self.assertIn("| retrieval heads | layers |", head)
+        self.assertIn("| 1 | 31 |", lines[1])
+
 
 class EvalFigures(Folder):
     def test_means_add_the_halves_of_intervals_in_squares(self):
@@ -187,6 +198,7 @@ class EvalFigures(Folder):
         self.assertAlmostEqual(low, 60 - 25)  # √(0.3² + 0.4²) / 2
         self.assertAlmostEqual(high, 60 + 25)
         self.assertEqual(eval_figures.mean_score([eval_row(ci_low=None)]), (100, None, None))
+        self.assertEqual(eval_figures.with_interval(0.0, -0.04, 2.26), "0.0 (0.0 … 2.3)")
 
     def test_a_mean_over_fewer_tasks_is_refused(self):
         rows = [eval_row(), eval_row(task="needle"), hybrid_row(128)]
@@ -277,8 +289,11 @@ class Documents(Folder):
         self.bench("results/a.json", [bench_row(), bench_row(policy="hybrid", us_median=5000.0)])
 
     def run_program(self, *arguments):
-        return subprocess.run([sys.executable, PROGRAM, *map(str, arguments)],
-                              capture_output=True, text=True, check=False)
+        """Exit code, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = program.main([str(argument) for argument in arguments])
+        return code, out.getvalue(), err.getvalue()
 
     def document(self, *blocks):
         text = "# Title\n\n" + "\nbetween\n".join(
@@ -288,10 +303,10 @@ class Documents(Folder):
     def test_fills_blocks_and_nothing_else(self):
         page = self.document("steps results/a.json",
                              'crossover results/a.json svg=plots/a.svg title="Our title"')
-        self.assertEqual(self.run_program("fill", "--check", page).returncode, 2)
+        self.assertEqual(self.run_program("fill", "--check", page)[0], 2)
         self.assertIn("old", page.read_text())
-        done = self.run_program("fill", page)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        code, _, err = self.run_program("fill", page)
+        self.assertEqual((code, err), (0, ""))
         text = page.read_text()
         self.assertTrue(text.startswith("# Title\n\n<!-- report: steps"), text)
         self.assertIn("| 8192 | dense | 10 | 100 |", text)
@@ -299,9 +314,15 @@ class Documents(Folder):
         self.assertTrue(text.endswith("\nafter\n"), text)
         self.assertNotIn("old", text)
         self.assertIn("Our title", (self.folder / "plots/a.svg").read_text())
-        self.assertEqual(self.run_program("fill", "--check", page).returncode, 0)
+        self.assertEqual(self.run_program("fill", "--check", page)[0], 0)
         (self.folder / "plots/a.svg").write_text("")
-        self.assertIn("a.svg", self.run_program("fill", "--check", page).stderr)
+        self.assertIn("a.svg", self.run_program("fill", "--check", page)[2])
+
+    def test_runs_as_a_folder(self):
+        done = subprocess.run([sys.executable, PROGRAM, "show", self.folder / "results/a.json"],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("steps:", done.stdout)
 
     def test_refuses_blocks_by_document_and_line(self):
         for block, reason in (("nonsense results/a.json", "no figure nonsense"),
@@ -313,22 +334,22 @@ class Documents(Folder):
                               ("crossover results/a.json", "svg="),
                               ("steps results/a.json batch=7", "no rows for it")):
             with self.subTest(block=block):
-                done = self.run_program("fill", self.document(block))
-                self.assertEqual(done.returncode, 2, done.stdout)
-                self.assertIn("page.md:3: ", done.stderr)
-                self.assertIn(reason, done.stderr)
+                code, out, err = self.run_program("fill", self.document(block))
+                self.assertEqual(code, 2, out)
+                self.assertIn("page.md:3: ", err)
+                self.assertIn(reason, err)
         page = self.write("page.md", "<!-- report: steps results/a.json -->\n")
         self.assertIn("page.md:1: this block has no line",
-                      self.run_program("fill", page).stderr)
+                      self.run_program("fill", page)[2])
 
     def test_show_draws_all_that_the_rows_allow(self):
         rows = [eval_row(), hybrid_row(128)]
         quality = self.write("q.json", {"rows": rows, "options": {"model": "m"}})
-        done = self.run_program("show", self.folder / "results/a.json", quality, "--plots",
-                                self.folder / "out")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        code, out, err = self.run_program("show", self.folder / "results/a.json", quality,
+                                          "--plots", self.folder / "out")
+        self.assertEqual(code, 0, err)
         for name in ("steps:", "summary:", "scores:"):
-            self.assertIn(name, done.stdout)
+            self.assertIn(name, out)
         self.assertEqual({path.stem for path in (self.folder / "out").iterdir()},
                          {"time", "crossover", "read-share", "score-budget", "score-read",
                           "score-length"})
