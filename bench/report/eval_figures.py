@@ -109,12 +109,17 @@ def score_series(rows, x):
 
 
 def to_lines(series):
-    """Policies have colours; several methods of one policy have dashes."""
+    """Policies have colours and several methods of one have dashes; where there is one policy
+    alone, beside dense, its methods have colours."""
+    by_method = len({policy for policy, _ in series.values()} - {"dense"}) == 1
     lines, used = [], {}
     for name, (policy, points) in series.items():
-        lines.append(Series(name, sorted(points, key=lambda point: point.x),
-                            color=COLORS.get(policy, 6), dash=used.get(policy, 0) % DOTTED))
-        used[policy] = used.get(policy, 0) + 1
+        before = used.get(policy, 0)
+        look = {"color": COLORS.get(policy, 6), "dash": before % DOTTED}
+        if by_method and policy != "dense":
+            look = {"color": before + 1}
+        lines.append(Series(name, sorted(points, key=lambda point: point.x), **look))
+        used[policy] = before + 1
     return lines
 
 

@@ -99,10 +99,14 @@ def read_object(path):
     return content
 
 
-def model_name(name):
-    """A model as it is called, without the folders of the machine at hand."""
-    last = str(name or "").removeprefix("shape:").rstrip("/").split("/")[-1]
-    return last.removesuffix(".gguf")
+def last_part(name):
+    """A model or a plan as it is called, without the folders of the machine at hand."""
+    return str(name or "").removeprefix("shape:").rstrip("/").split("/")[-1].removesuffix(".gguf")
+
+
+def name_plan(row):
+    if row.get("heads"):
+        row["heads"] = last_part(row["heads"])
 
 
 def ratio_fields(row):
@@ -124,11 +128,12 @@ def read_bench(name, content):
     peers = checked_list(name, content, "peer_rows", lambda row: LLAMA_CPP_FIELDS)
     rows += [from_llama_cpp(row) for row in peers]
     for row in rows:
-        row["model"] = model_name(row.get("model") or options.get("model") or options.get("shape"))
+        row["model"] = last_part(row.get("model") or options.get("model") or options.get("shape"))
         row.setdefault("run", pathlib.Path(name).stem)
         for key in ("heads", "budget"):
             if row["policy"] != "dense" and options.get(key) is not None:
                 row.setdefault(key, options[key])
+        name_plan(row)
     return Source(name, False, rows,
                   ratios=checked_list(name, content, "ratios", ratio_fields))
 
@@ -180,8 +185,10 @@ def read_eval(path, name, content):
     if totals:
         check_fields(f"{name}: totals", totals, TOTALS_FIELDS)
     for row in rows:
-        row["model"] = model_name(row.get("model") or options_of(name, content).get("model"))
+        row["model"] = last_part(row.get("model") or options_of(name, content).get("model"))
     add_kl_intervals(path.parent / "results.jsonl", rows)
+    for row in rows:
+        name_plan(row)
     return Source(name, True, rows, totals=totals)
 
 

@@ -67,7 +67,7 @@ class Folder(unittest.TestCase):
 
 class Reading(Folder):
     def test_bench_rows_know_their_model_and_setting(self):
-        path = self.bench("a.json", [bench_row(), bench_row(policy="hybrid")], heads="plan",
+        path = self.bench("a.json", [bench_row(), bench_row(policy="hybrid")], heads="/tmp/plan/",
                           budget=512)
         dense, hybrid = sources.read(path).rows
         self.assertEqual((dense["model"], dense["run"]), ("m", "a"))
@@ -236,6 +236,15 @@ class EvalFigures(Folder):
         self.assertIn("| 321 |", hybrid)
         self.assertIn("-25.0", hybrid)
         self.assertTrue(dense.endswith("|  |"), dense)
+
+    def test_lines_differ_in_colour_or_dash(self):
+        def looks(rows):
+            return {s.name: (s.color, s.dash) for s in eval_figures.score_read_chart(rows).series}
+
+        plans = [eval_row(), hybrid_row(128, heads="a"), hybrid_row(128, heads="b")]
+        self.assertEqual(looks(plans), {"dense": (0, 0), "hybrid a": (1, 0), "hybrid b": (2, 0)})
+        found = looks([*plans, eval_row(policy="streaming", budget=128)])
+        self.assertEqual((found["hybrid a"], found["hybrid b"]), ((1, 0), (1, 1)))
 
     def test_followed_texts_have_a_table_and_a_chart_of_their_own(self):
         rows = [eval_row(task="perplexity", score=40.0, kl=0.0),
