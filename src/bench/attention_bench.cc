@@ -5,13 +5,12 @@
 #include <functional>
 #include <numeric>
 #include <random>
-#include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/math.h"
-#include "bench/device_timer.h"
-#include "kernels/attention/hybrid_decode.h"
-#include "kernels/attention/select_tokens.h"
+#include "bench/attention_backend.h"
+#include "kernels/cpu/threads.h"
 #include "kernels/noise/fill_kv.h"
 #include "tensor/device.h"
 
@@ -22,9 +21,7 @@ namespace {
 using attention::HybridDecodeParams;
 using attention::kPageSize;
 using attention::SelectTokensParams;
-using Work = std::vector<std::function<void(CUstream_st*)>>;
 
-constexpr int64_t kPoolBytes = int64_t{4} << 30;  // of K, and as many of V
 constexpr int kMinCopies = 2;
 constexpr int kMaxCopies = 16;
 
@@ -58,11 +55,12 @@ std::vector<std::byte> make_noise(DType dtype, int64_t count, uint64_t seed) {
   return bytes;
 }
 
-std::vector<int32_t> random_set(int64_t context, int64_t count, std::mt19937_64& random) {
+// `count` of the numbers below `limit`, in order.
+std::vector<int32_t> random_set(int64_t limit, int64_t count, std::mt19937_64& random) {
   std::vector<int32_t> set;
-  for (int64_t position = 0; position < context; ++position) {
+  for (int64_t position = 0; position < limit; ++position) {
     // Each position with the chance that leaves every set of `count` equally likely.
-    const auto left = static_cast<double>(context - position);
+    const auto left = static_cast<double>(limit - position);
     const auto wanted = static_cast<double>(count - static_cast<int64_t>(set.size()));
     if (std::uniform_real_distribution<double>(0, left)(random) < wanted) {
       set.push_back(static_cast<int32_t>(position));
@@ -71,126 +69,159 @@ std::vector<int32_t> random_set(int64_t context, int64_t count, std::mt19937_64&
   return set;
 }
 
+std::vector<int32_t> random_pages(int64_t context, int64_t count, std::mt19937_64& random) {
+  constexpr int32_t kTokens = 16;
+  std::vector<int32_t> set;
+  for (const int32_t page :
+       random_set(ceil_div<int64_t>(context, kTokens), ceil_div<int64_t>(count, kTokens), random)) {
+    for (int32_t i = 0; i < kTokens; ++i) {
+      set.push_back(page * kTokens + i);
+    }
+  }
+  // A partial last page, or a count that is no multiple of a page.
+  std::erase_if(set, [&](int32_t position) { return position >= context; });
+  set.resize(std::min(set.size(), static_cast<size_t>(count)));
+  return set;
+}
+
+std::vector<int32_t> token_set(const AttentionCase& c, std::mt19937_64& random) {
+  const int64_t count = std::min<int64_t>(c.selection.budget, c.context);
+  if (c.sets == SetKind::kPages) {
+    return random_pages(c.context, count, random);
+  }
+  if (c.sets != SetKind::kEnds) {
+    return random_set(c.context, count, random);
+  }
+  std::vector<int32_t> set(static_cast<size_t>(count));
+  const int64_t sink = std::min<int64_t>(c.selection.sink, count);
+  std::iota(set.begin(), set.begin() + sink, 0);
+  std::iota(set.begin() + sink, set.end(), static_cast<int32_t>(c.context - (count - sink)));
+  return set;
+}
+
+std::unique_ptr<AttentionBackend> make_backend(Device device, int threads, int repeats) {
+  if (device == Device::kCuda || (device == Device::kAuto && cuda_available())) {
+    require_cuda();
+    return cuda_attention_backend(repeats);
+  }
+  cpu::set_num_threads(threads);
+  return cpu_attention_backend(repeats);
+}
+
+Measurement describe(const char* op, const AttentionCase& c) {
+  Measurement m;
+  m.op = op;
+  m.context = c.context;
+  m.batch = c.batch;
+  m.policy = c.policy;
+  m.weights = "none";
+  m.kv_dtype = dtype_info(c.kv_dtype).name;
+  m.tokens = c.batch;
+  m.num_layers = c.heads.num_layers;
+  m.num_retrieval = c.heads.num_dense + c.heads.num_select;
+  return m;
+}
+
 }  // namespace
 
-void require_kernel_bench(const char* op) {
-  const CudaDevice device = query_cuda();
-  require(device.available, ErrorCode::kUnsupported, "bench ", op,
-          " needs the CUDA backend: ", device.missing);
+SetKind set_kind(Policy policy) {
+  switch (policy) {
+    case Policy::kLayerShared:
+      return SetKind::kShared;
+    case Policy::kStreaming:
+    case Policy::kDuo:
+      return SetKind::kEnds;
+    case Policy::kPageBound:
+      return SetKind::kPages;
+    default:
+      return SetKind::kOwn;
+  }
 }
 
 class AttentionBench::Impl {
  public:
-  Impl(int repeats, uint64_t seed) : seed_(seed), random_(seed), timer_(repeats) {}
+  Impl(std::unique_ptr<AttentionBackend> backend, uint64_t seed)
+      : backend_(std::move(backend)), seed_(seed), random_(seed) {}
+
+  [[nodiscard]] std::string_view device() const { return backend_->device(); }
 
   Row attention(const AttentionCase& c) {
-    Arrays arrays;
-    Measurement m = describe(c, c.num_retrieval == c.num_kv_heads ? "dense" : "hybrid");
-    const int64_t row_bytes = dtype_bytes(c.kv_dtype, c.head_dim);
-    const int64_t set_size = std::min<int64_t>(c.selection.budget, c.context);
-    const int64_t tokens =
-        c.num_retrieval * c.context + (c.num_kv_heads - c.num_retrieval) * set_size;
-    m.op = "attention";
-    m.bytes = static_cast<double>(2 * row_bytes * tokens * c.batch);
-    m.kv_read = static_cast<double>(tokens) / static_cast<double>(c.num_kv_heads * c.context);
-    HybridDecodeParams params = shared_params(c, arrays);
-    const auto pages = ceil_div<int64_t>(c.context, kPageSize);
+    HybridDecodeParams params = shared_params(c);
+    const int64_t pages = int64_t{c.batch} * params.page_table_stride;
     const int64_t page_bytes = dtype_bytes(c.kv_dtype, params.kv.page_stride);
-    const int64_t pool_pages = std::max(kPoolBytes / page_bytes, kMinCopies * pages * c.batch);
+    const int64_t pool_pages = std::max(backend_->pool_bytes() / page_bytes, kMinCopies * pages);
     fill_pool(c.kv_dtype, pool_pages * page_bytes);
-    params.kv.k = k_.data();
-    params.kv.v = v_.data();
-    const int64_t copies =
-        std::clamp<int64_t>(pool_pages / (pages * c.batch), kMinCopies, kMaxCopies);
-    Work work;
-    for (int64_t copy = 0; copy < copies; ++copy) {
-      HybridDecodeParams p = params;
-      p.page_tables = arrays.add(page_tables(c.batch * pages, copy, pool_pages));
-      p.token_ids = arrays.add(token_ids(c, set_size));
-      work.emplace_back([p](CUstream_st* stream) { attention::cuda::hybrid_decode(p, stream); });
+    params.kv.k = backend_->pool(0);
+    params.kv.v = backend_->pool(1);
+    std::vector<HybridDecodeParams> work(
+        static_cast<size_t>(std::clamp<int64_t>(pool_pages / pages, kMinCopies, kMaxCopies)),
+        params);
+    int64_t tokens_read = 0;
+    for (HybridDecodeParams& p : work) {
+      p.page_tables = add(page_tables(pages, &p - work.data(), pool_pages));
+      tokens_read = add_sets(c, p);
     }
+    Measurement m = describe("attention", c);
+    m.bytes = static_cast<double>(2 * dtype_bytes(c.kv_dtype, c.head_dim) * tokens_read);
+    m.kv_read = static_cast<double>(tokens_read) /
+                static_cast<double>(c.heads.num_kv_heads() * c.context * c.batch);
     return finish(std::move(m), work);
   }
 
   Row select(const AttentionCase& c) {
-    Arrays arrays;
-    Measurement m = describe(c, std::string(select_mode_name(c.selection.mode)).c_str());
-    const int64_t rows = int64_t{c.batch} * c.num_retrieval;
-    m.op = "select";
+    // Logits with this spread leave most of the softmax to a hundredth of the tokens, as real ones
+    // do; else `mass` and `threshold` would never end before the budget.
+    constexpr float kLogitSpread = 4;
+    Measurement m = describe("select", c);
+    const int64_t rows = int64_t{c.batch} * c.heads.num_select;
     m.bytes = static_cast<double>(rows * c.context * static_cast<int64_t>(sizeof(float)));
-    fill_pool(DType::kF32, kPoolBytes);
-    const int64_t ids_stride = max_selected(c.selection, c.context);
-    SelectTokensParams params{
-        .num_rows = static_cast<int>(rows),
-        .scores = nullptr,
-        .scores_stride = c.context,
-        .kv_lens = arrays.add(std::vector<int64_t>(static_cast<size_t>(c.batch), c.context)),
-        .selection = c.selection,
-        .scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
-        .token_ids = arrays.make<int32_t>(rows * ids_stride),
-        .token_ids_stride = ids_stride,
-        .num_ids = arrays.make<int32_t>(rows),
-        .workspace = nullptr,
-        .active = nullptr,
-        .rows_per_kv_len = c.num_retrieval};
-    params.workspace =
-        arrays.make<std::byte>(attention::cuda::select_tokens_workspace_bytes(params));
-    Work work;
     const auto bytes = static_cast<int64_t>(m.bytes);
-    constexpr int64_t kMaxRowSets = 256;  // 128 MB of scores and more: beyond the GPU's own cache
-    const int64_t copies = std::clamp<int64_t>(kPoolBytes / bytes, kMinCopies, kMaxRowSets);
-    for (int64_t copy = 0; copy < copies; ++copy) {
-      SelectTokensParams p = params;
-      p.scores = reinterpret_cast<const float*>(k_.data() + copy * bytes);
-      work.emplace_back([p](CUstream_st* stream) { attention::cuda::select_tokens(p, stream); });
+    fill_pool(DType::kF32, std::max(backend_->pool_bytes(), kMinCopies * bytes));
+    const int64_t ids_stride = max_selected(c.selection, c.context);
+    SelectTokensParams params{};
+    params.num_rows = static_cast<int>(rows);
+    params.scores_stride = c.context;
+    params.kv_lens = add(std::vector<int64_t>(static_cast<size_t>(rows), c.context));
+    params.selection = c.selection;
+    params.scale = kLogitSpread;
+    params.token_ids = make<int32_t>(rows * ids_stride);
+    params.token_ids_stride = ids_stride;
+    params.num_ids = make<int32_t>(rows);
+    params.workspace = make<std::byte>(backend_->workspace_bytes(params));
+    constexpr int64_t kMaxRowSets = 256;  // 128 MB of scores and more: beyond the device's cache
+    std::vector<SelectTokensParams> work(
+        static_cast<size_t>(
+            std::clamp<int64_t>(backend_->pool_bytes() / bytes, kMinCopies, kMaxRowSets)),
+        params);
+    for (SelectTokensParams& p : work) {
+      p.scores = reinterpret_cast<const float*>(backend_->pool(0) + (&p - work.data()) * bytes);
     }
-    return finish(std::move(m), work);
+    const int32_t* num_ids = params.num_ids;
+    return finish(std::move(m), work, [&](Measurement& found) {
+      std::vector<int32_t> counts(static_cast<size_t>(rows));
+      backend_->copy_out(counts.data(), reinterpret_cast<const std::byte*>(num_ids),
+                         rows * static_cast<int64_t>(sizeof(int32_t)));
+      found.num_selected =
+          std::accumulate(counts.begin(), counts.end(), 0.0) / static_cast<double>(counts.size());
+    });
   }
 
  private:
-  // Device arrays of one measurement.
-  class Arrays {
-   public:
-    template <typename T>
-    T* make(int64_t count) {
-      buffers_.emplace_back(std::max<int64_t>(count * static_cast<int64_t>(sizeof(T)), 1));
-      return reinterpret_cast<T*>(buffers_.back().data());
-    }
-    template <typename T>
-    T* add(const std::vector<T>& values) {
-      const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
-      T* device = make<T>(static_cast<int64_t>(values.size()));
-      copy_to_device(device, values.data(), bytes, stream_.get());
-      stream_.synchronize();
-      return device;
-    }
-
-   private:
-    Stream stream_;
-    std::vector<DeviceBuffer> buffers_;
-  };
-
-  static Measurement describe(const AttentionCase& c, const char* policy) {
-    Measurement m;
-    m.context = c.context;
-    m.batch = c.batch;
-    m.policy = policy;
-    m.weights = "none";
-    m.kv_dtype = dtype_info(c.kv_dtype).name;
-    m.tokens = c.batch;
-    return m;
+  template <typename T>
+  T* make(int64_t count) {
+    return reinterpret_cast<T*>(backend_->make(count * static_cast<int64_t>(sizeof(T))));
+  }
+  template <typename T>
+  T* add(const std::vector<T>& values) {
+    T* at = make<T>(std::ssize(values));
+    backend_->copy_in(reinterpret_cast<std::byte*>(at), values.data(),
+                      static_cast<int64_t>(values.size() * sizeof(T)));
+    return at;
   }
 
-  HybridDecodeParams shared_params(const AttentionCase& c, Arrays& arrays) {
-    const int64_t items = int64_t{c.batch} * c.num_kv_heads;
-    std::vector<int32_t> set_of_head;
-    std::vector<uint8_t> emits;
-    for (int64_t item = 0; item < items; ++item) {
-      const bool retrieves = item % c.num_kv_heads < c.num_retrieval;
-      set_of_head.push_back(retrieves ? HybridDecodeParams::kDense : static_cast<int32_t>(item));
-      emits.push_back(retrieves && c.num_retrieval < c.num_kv_heads ? 1 : 0);
-    }
-    const auto set_size = static_cast<int32_t>(std::min<int64_t>(c.selection.budget, c.context));
+  HybridDecodeParams shared_params(const AttentionCase& c) {
+    const int kv_heads = c.heads.num_kv_heads();
+    const int64_t items = int64_t{c.batch} * kv_heads;
     const int64_t q_size = int64_t{c.batch} * c.num_q_heads * c.head_dim;
     std::vector<float> q;
     q.reserve(static_cast<size_t>(q_size));
@@ -201,28 +232,65 @@ class AttentionBench::Impl {
     HybridDecodeParams p{};
     p.batch = c.batch;
     p.num_q_heads = c.num_q_heads;
-    p.num_kv_heads = c.num_kv_heads;
+    p.num_kv_heads = kv_heads;
     p.head_dim = c.head_dim;
     p.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
-    p.q = arrays.add(q);
+    p.q = add(q);
     p.page_table_stride = ceil_div<int64_t>(c.context, kPageSize);
-    p.kv_lens = arrays.add(std::vector<int64_t>(static_cast<size_t>(c.batch), c.context));
+    p.kv_lens = add(std::vector<int64_t>(static_cast<size_t>(c.batch), c.context));
     p.kv.dtype = c.kv_dtype;
     p.kv.token_stride = c.head_dim;
     p.kv.head_stride = int64_t{kPageSize} * c.head_dim;
-    p.kv.page_stride = p.kv.head_stride * c.num_kv_heads;
-    p.set_of_head = arrays.add(set_of_head);
-    p.token_ids_stride = set_size;
-    p.num_ids = arrays.add(std::vector<int32_t>(static_cast<size_t>(items), set_size));
-    p.scores = arrays.make<float>(items * c.context);
+    p.kv.page_stride = p.kv.head_stride * kv_heads;
+    p.scores = make<float>(items * c.context);
     p.scores_stride = c.context;
-    p.emit_scores = arrays.add(emits);
-    p.out = arrays.make<float>(q_size);
-    p.lse = arrays.make<float>(int64_t{c.batch} * c.num_q_heads);
-    p.workspace = arrays.make<std::byte>(attention::cuda::hybrid_decode_workspace_bytes(p));
-    p.arrivals = arrays.add(std::vector<int32_t>(
-        static_cast<size_t>(attention::cuda::hybrid_decode_num_arrivals(p)), 0));
+    p.out = make<float>(q_size);
+    p.lse = make<float>(int64_t{c.batch} * c.num_q_heads);
+    add_roles(c, p);
+    p.workspace = make<std::byte>(backend_->workspace_bytes(p));
+    p.arrivals = add(std::vector<int32_t>(static_cast<size_t>(backend_->num_arrivals(p)), 0));
     return p;
+  }
+
+  // Who reads what: selecting heads first, then dense ones, then those with sets.
+  void add_roles(const AttentionCase& c, HybridDecodeParams& p) {
+    std::vector<int32_t> set_of_head;
+    std::vector<uint8_t> emits;
+    for (int b = 0; b < c.batch; ++b) {
+      for (int head = 0; head < p.num_kv_heads; ++head) {
+        const bool reads_set = head >= c.heads.num_select + c.heads.num_dense;
+        const int owner = c.sets == SetKind::kShared ? 0 : head;
+        set_of_head.push_back(reads_set ? b * p.num_kv_heads + owner : HybridDecodeParams::kDense);
+        emits.push_back(head < c.heads.num_select ? 1 : 0);
+      }
+    }
+    p.set_of_head = add(set_of_head);
+    p.emit_scores = add(emits);
+    p.token_ids_stride = std::min<int64_t>(c.selection.budget, c.context);
+  }
+
+  // A row of ids for every head of every sequence, used or not; returns the tokens that all heads
+  // read together.
+  int64_t add_sets(const AttentionCase& c, HybridDecodeParams& p) {
+    std::vector<int32_t> ids;
+    std::vector<int32_t> counts;
+    int64_t tokens = 0;
+    for (int b = 0; b < c.batch; ++b) {
+      for (int head = 0; head < p.num_kv_heads; ++head) {
+        const bool reads_set = head >= c.heads.num_select + c.heads.num_dense;
+        const bool owns = c.sets == SetKind::kShared ? head == 0 : reads_set;
+        std::vector<int32_t> set = owns ? token_set(c, random_) : std::vector<int32_t>();
+        counts.push_back(static_cast<int32_t>(set.size()));
+        const int owner =
+            c.sets == SetKind::kShared ? b * p.num_kv_heads : b * p.num_kv_heads + head;
+        tokens += reads_set ? counts[static_cast<size_t>(owner)] : c.context;
+        set.resize(static_cast<size_t>(p.token_ids_stride));
+        ids.insert(ids.end(), set.begin(), set.end());
+      }
+    }
+    p.token_ids = add(ids);
+    p.num_ids = add(counts);
+    return tokens;
   }
 
   // Pages of one copy of all sequences, shuffled.
@@ -236,63 +304,45 @@ class AttentionBench::Impl {
     return pages;
   }
 
-  std::vector<int32_t> token_ids(const AttentionCase& c, int64_t set_size) {
-    std::vector<int32_t> ids;
-    for (int64_t item = 0; item < int64_t{c.batch} * c.num_kv_heads; ++item) {
-      std::vector<int32_t> set(static_cast<size_t>(set_size), 0);
-      if (item % c.num_kv_heads >= c.num_retrieval) {
-        set = random_set(c.context, set_size, random_);
-      }
-      ids.insert(ids.end(), set.begin(), set.end());
-    }
-    return ids;
-  }
-
-  // Both planes hold noise of `dtype`: 16 million values, over and over.
+  // Both planes hold noise of `dtype`: four million values, over and over.
   void fill_pool(DType dtype, int64_t bytes) {
-    if (k_.bytes() >= bytes && pool_dtype_ == dtype) {
+    if (pool_bytes_ >= bytes && pool_dtype_ == dtype) {
       return;
     }
-    k_ = DeviceBuffer();
-    v_ = DeviceBuffer();
-    k_ = DeviceBuffer(bytes);
-    v_ = DeviceBuffer(bytes);
+    constexpr int64_t kNoiseCount = int64_t{1} << 22;
+    backend_->fill_pool(make_noise(dtype, kNoiseCount, seed_), bytes);
     pool_dtype_ = dtype;
-    constexpr int64_t kNoiseCount = int64_t{1} << 24;
-    const std::vector<std::byte> block = make_noise(dtype, kNoiseCount, seed_);
-    for (const DeviceBuffer* plane : {&k_, &v_}) {
-      auto filled = std::min<int64_t>(bytes, static_cast<int64_t>(block.size()));
-      copy_to_device(plane->data(), block.data(), filled, timer_.stream());
-      for (; filled < bytes; filled += std::min(filled, bytes - filled)) {
-        copy_on_device(plane->data() + filled, plane->data(), std::min(filled, bytes - filled),
-                       timer_.stream());
-      }
-    }
-    const Event filled_all;  // `block` must live until then
-    filled_all.record(timer_.stream());
-    filled_all.synchronize();
+    pool_bytes_ = bytes;
   }
 
-  Row finish(Measurement m, const Work& work) {
-    m.us = timer_.time(static_cast<int64_t>(work.size()), [&](int64_t i, CUstream_st* stream) {
-      work[static_cast<size_t>(i)](stream);
+  template <typename Params>
+  Row finish(Measurement m, const std::vector<Params>& work,
+             const std::function<void(Measurement&)>& look = {}) {
+    m.us = backend_->time(std::ssize(work), [&](int64_t i, CUstream_st* stream) {
+      backend_->run(work[static_cast<size_t>(i)], stream);
     });
-    m.memory = timer_.rates(static_cast<int64_t>(m.bytes));
+    if (look) {
+      look(m);
+    }
+    m.memory = backend_->rates(static_cast<int64_t>(m.bytes));
+    backend_->release();
     return make_row(std::move(m));
   }
 
+  std::unique_ptr<AttentionBackend> backend_;
   uint64_t seed_;
   std::mt19937_64 random_;
-  DeviceTimer timer_;
-  DeviceBuffer k_;
-  DeviceBuffer v_;
   DType pool_dtype_ = DType::kF32;
+  int64_t pool_bytes_ = 0;
 };
 
-AttentionBench::AttentionBench(int repeats, uint64_t seed)
-    : impl_(std::make_unique<Impl>(repeats, seed)) {}
+AttentionBench::AttentionBench(Device device, int threads, int repeats, uint64_t seed)
+    : impl_(std::make_unique<Impl>(make_backend(device, threads, repeats), seed)) {}
 AttentionBench::~AttentionBench() = default;
 
+std::string_view AttentionBench::device() const {
+  return impl_->device();
+}
 Row AttentionBench::attention(const AttentionCase& c) {
   return impl_->attention(c);
 }

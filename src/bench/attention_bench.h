@@ -2,42 +2,53 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <string>
+#include <string_view>
 
+#include "bench/layer_mixture.h"
 #include "bench/row.h"
 #include "kernels/attention/params.h"
+#include "lychee/engine.h"
 
 namespace lychee::bench {
 
-// One layer's decode attention and selection on the GPU, alone, over a cache filled with noise.
+// Where the tokens of a set lie.
+enum class SetKind : uint8_t {
+  kOwn,     // each head has random positions of its own
+  kShared,  // all heads of a sequence have the same random positions
+  kEnds,    // the first `sink` and the last budget - sink
+  kPages,   // each head has random pages of 16 tokens of its own
+};
+[[nodiscard]] SetKind set_kind(Policy policy);
+
+// One layer's decode attention or selection, alone, over a cache filled with noise.
 struct AttentionCase {
+  std::string policy = "dense";  // of the row
   int num_q_heads = 32;
-  int num_kv_heads = 8;
   int head_dim = 128;
   DType kv_dtype = DType::kBF16;
   int64_t context = 0;
   int batch = 1;
-  // KV heads of each sequence that read everything and, unless all do, emit scores; the others read
-  // `selection.budget` random positions of their own.
-  int num_retrieval = 8;
+  LayerMixture heads;  // attention: what they do; selection: the selecting ones' sets are made
+  SetKind sets = SetKind::kOwn;
   Selection selection;
 };
 
-// Throws Error(kUnsupported), beginning with «bench <op>», where there is no CUDA backend.
-void require_kernel_bench(const char* op);
-
-// Every time is the median over launches of a graph that runs through several distinct caches, at
-// least four GiB of them in all unless memory is short, so that none is found in the GPU's own
-// cache; the floor is a plain read of as many bytes, measured the same way.
+// Every time is the median over passes through several distinct caches, at least pool_bytes() of
+// the backend in all unless memory is short, so that none is found in the device's own cache; the
+// floor is a plain read of as many bytes in the same run.
 class AttentionBench {
  public:
-  explicit AttentionBench(int repeats, uint64_t seed);
+  // Throws Error(kUnsupported) where kCuda is asked for and cannot run. threads: of the CPU; 0:
+  // all.
+  AttentionBench(Device device, int threads, int repeats, uint64_t seed);
   ~AttentionBench();
   AttentionBench(const AttentionBench&) = delete;
   AttentionBench& operator=(const AttentionBench&) = delete;
 
+  [[nodiscard]] std::string_view device() const;  // cpu or cuda
   [[nodiscard]] Row attention(const AttentionCase& c);
-  // Selection by `c.selection` for the retrieval heads of all sequences, in one call.
+  // Selection by `c.selection` for the selecting heads of all sequences, in one call.
   [[nodiscard]] Row select(const AttentionCase& c);
 
  private:

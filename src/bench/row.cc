@@ -43,6 +43,15 @@ nlohmann::ordered_json to_json(const Row& row) {
   if (row.flop > 0) {
     json["gflop_per_s"] = row.gflop_per_s;
   }
+  if (row.num_retrieval) {
+    json["retrieval_heads"] = *row.num_retrieval;
+  }
+  if (row.num_layers > 0) {
+    json["layers"] = row.num_layers;
+  }
+  if (row.num_selected > 0) {
+    json["selected"] = row.num_selected;
+  }
   return json;
 }
 
@@ -84,6 +93,12 @@ std::string format_table(std::span<const Row> rows) {
                    row.floor_us, row.time_over_floor, row.kv_read, ratio_to_dense(row, rows));
     if (row.flop > 0) {
       fmt::format_to(std::back_inserter(text), "{:>24} {:.1f} GFLOP/s\n", "", row.gflop_per_s);
+    }
+    if (row.num_retrieval) {
+      fmt::format_to(std::back_inserter(text), "{:>24} {} retrieval heads", "", *row.num_retrieval);
+      text += row.num_layers > 0 ? fmt::format(", layers like this: {}", row.num_layers) : "";
+      text += row.num_selected > 0 ? fmt::format(", ids selected: {:.1f}", row.num_selected) : "";
+      text += "\n";
     }
   }
   return text;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -13,7 +14,7 @@ namespace lychee::bench {
 // What one measurement found. Times are those of one repetition: a decode step of the whole batch,
 // or a whole prefill.
 struct Measurement {
-  std::string op;  // decode, prefill, crossover
+  std::string op;  // decode, prefill, crossover, attention, select, linear
   int64_t context = 0;
   int batch = 1;
   std::string policy;
@@ -23,6 +24,11 @@ struct Measurement {
   int64_t tokens = 0;    // that a repetition decodes or prefills
   double kv_read = 1;    // share of dense's KV bytes
   double flop = 0;       // of a repetition; 0: not stated
+  // Of a kernel that does one layer's work: KV heads in it that read everything, layers of the
+  // model like it (0: not stated), and the mean of the tokens selected for a set (0: none were).
+  std::optional<int> num_retrieval;
+  int num_layers = 0;
+  double num_selected = 0;
   Spread us;
   MemoryRates memory;
 };

@@ -2,16 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "bench/attention_bench.h"
 #include "cli/common_options.h"
+#include "cli/number_checks.h"
 #include "cli/output.h"
+#include "io/head_plan/head_plan_spec.h"
 #include "io/shape/shape_model.h"
 
 namespace lychee::cli {
@@ -25,6 +31,8 @@ struct KernelBenchOptions {
   std::vector<int> batches = {1};
   std::string kv_dtype = "bf16";
   std::string select = "topk";
+  std::optional<std::string> policy;
+  std::optional<std::string> heads;
   int retrieval_heads = 1;
   int repeats = 15;
   Selection selection;
@@ -32,7 +40,7 @@ struct KernelBenchOptions {
 
 DType parse_kv_dtype(const std::string& name) {
   const std::map<std::string, DType> names = {
-      {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"fp8", DType::kF8E4M3}};
+      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"fp8", DType::kF8E4M3}};
   return names.at(name);
 }
 
@@ -56,13 +64,20 @@ void add_kernel_options(CLI::App& command, KernelBenchOptions& options) {
   command.add_option("--budget", options.selection.budget, "Tokens of a set")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command.add_option("--sink", options.selection.sink, "First positions always in a set")
+      ->check(whole_number(0))
+      ->capture_default_str();
+  command.add_option("--recent", options.selection.recent, "Last positions always in a set")
+      ->check(whole_number(1))
+      ->capture_default_str();
   command.add_option("--repeats", options.repeats, "Measured launches of a row")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   add_common_options(command, options.common);
 }
 
-void print_kernel_rows(const KernelBenchOptions& options, const std::vector<bench::Row>& rows) {
+void print_kernel_rows(const KernelBenchOptions& options, std::string_view device,
+                       const std::vector<bench::Row>& rows) {
   if (!options.common.json) {
     std::cout << bench::format_table(rows);
     return;
@@ -75,40 +90,115 @@ void print_kernel_rows(const KernelBenchOptions& options, const std::vector<benc
                      {"kv_dtype", options.kv_dtype},
                      {"select", options.select},
                      {"budget", options.selection.budget},
+                     {"sink", options.selection.sink},
+                     {"recent", options.selection.recent},
+                     {"select_ratio", options.selection.ratio},
+                     {"select_mass", options.selection.mass},
+                     {"select_threshold", options.selection.threshold},
                      {"retrieval_heads", options.retrieval_heads},
                      {"repeats", options.repeats},
-                     {"seed", options.common.seed}};
+                     {"seed", options.common.seed},
+                     {"device", device}};
+  if (options.heads) {
+    json["options"]["heads"] = *options.heads;
+  }
   print_json(std::move(json));
 }
 
-// Calls `measure` for every context and batch; it adds its rows.
-template <typename Measure>
-void run_kernel_bench(const char* op, KernelBenchOptions& options, const Measure& measure) {
+// What is measured at every context and batch.
+using Measure = std::function<void(bench::AttentionBench&, const bench::AttentionCase&,
+                                   std::vector<bench::Row>&)>;
+
+void run_kernel_bench(const char* op, KernelBenchOptions& options, const io::ModelConfig& config,
+                      const Measure& measure) {
   apply_common_options(options.common);
-  options.selection.mode = *parse_select_mode(options.select);
-  validate(options.selection);
-  bench::require_kernel_bench(op);
-  const io::ModelConfig config = io::shape_config("shape:" + options.shape);
-  require(options.retrieval_heads <= config.num_kv_heads, ErrorCode::kInvalidArgument,
-          "--retrieval-heads ", options.retrieval_heads, " is above the ", config.num_kv_heads,
-          " KV heads of ", options.shape);
-  bench::AttentionBench session(options.repeats, static_cast<uint64_t>(options.common.seed));
+  bench::AttentionBench session(parse_device(options.common.device), options.common.threads,
+                                options.repeats, options.common.seed);
   std::vector<bench::Row> rows;
   for (const int64_t context : options.contexts) {
     for (const int batch : options.batches) {
-      bench::AttentionCase c{.num_q_heads = config.num_q_heads,
-                             .num_kv_heads = config.num_kv_heads,
-                             .head_dim = config.head_dim,
-                             .kv_dtype = parse_kv_dtype(options.kv_dtype),
-                             .context = context,
-                             .batch = batch,
-                             .num_retrieval = options.retrieval_heads,
-                             .selection = options.selection};
+      bench::AttentionCase c;
+      c.num_q_heads = config.num_q_heads;
+      c.head_dim = config.head_dim;
+      c.kv_dtype = parse_kv_dtype(options.kv_dtype);
+      c.context = context;
+      c.batch = batch;
+      c.selection = options.selection;
       measure(session, c, rows);
       print_note(fmt::format("measured {} of context {}, batch {}", op, context, batch));
     }
   }
-  print_kernel_rows(options, rows);
+  print_kernel_rows(options, session.device(), rows);
+}
+
+io::ModelConfig checked_config(KernelBenchOptions& options) {
+  options.selection.mode = *parse_select_mode(options.select);
+  validate(options.selection);
+  io::ModelConfig config = io::shape_config("shape:" + options.shape);
+  require(options.retrieval_heads <= config.num_kv_heads, ErrorCode::kInvalidArgument,
+          "--retrieval-heads ", options.retrieval_heads, " is above the ", config.num_kv_heads,
+          " KV heads of ", options.shape);
+  return config;
+}
+
+// The layers that --policy and --heads make, or one of --retrieval-heads.
+std::vector<bench::LayerMixture> asked_mixtures(const KernelBenchOptions& options, Policy policy,
+                                                const io::ModelConfig& config) {
+  if (!options.policy && !options.heads) {
+    const int selecting = options.retrieval_heads;
+    if (selecting == config.num_kv_heads) {
+      return {};  // as dense
+    }
+    bench::LayerMixture mixture;
+    mixture.num_select = selecting;
+    mixture.num_read = config.num_kv_heads - selecting;
+    return {mixture};
+  }
+  GenerationOptions generation;
+  generation.policy = policy;
+  generation.selection = options.selection;
+  if (options.heads) {
+    auto plan = std::make_shared<HeadPlan>(io::resolve_head_plan(
+        io::parse_head_plan_spec(*options.heads),
+        {.num_layers = config.num_layers, .num_kv_heads = config.num_kv_heads}));
+    plan->name = *options.heads;
+    generation.head_plan = std::move(plan);
+  }
+  return bench::layer_mixtures(generation, config.num_layers, config.num_kv_heads);
+}
+
+void bench_attention(KernelBenchOptions& options) {
+  const io::ModelConfig config = checked_config(options);
+  const Policy policy = parse_policy(options.policy.value_or("hybrid")).value();
+  const std::vector<bench::LayerMixture> mixtures = asked_mixtures(options, policy, config);
+  run_kernel_bench(
+      "attention", options, config,
+      [&](bench::AttentionBench& session, bench::AttentionCase c, std::vector<bench::Row>& rows) {
+        c.heads.num_dense = config.num_kv_heads;
+        rows.push_back(session.attention(c));
+        if (policy == Policy::kDense) {
+          return;
+        }
+        c.policy = policy_name(policy);
+        c.sets = bench::set_kind(policy);
+        for (const bench::LayerMixture& mixture : mixtures) {
+          c.heads = mixture;
+          rows.push_back(session.attention(c));
+        }
+      });
+}
+
+void bench_select(KernelBenchOptions& options) {
+  const io::ModelConfig config = checked_config(options);
+  require(options.retrieval_heads > 0, ErrorCode::kInvalidArgument,
+          "bench select needs --retrieval-heads of at least 1: their sets are what is selected");
+  run_kernel_bench(
+      "select", options, config,
+      [&](bench::AttentionBench& session, bench::AttentionCase c, std::vector<bench::Row>& rows) {
+        c.policy = options.select;
+        c.heads.num_select = options.retrieval_heads;
+        rows.push_back(session.select(c));
+      });
 }
 
 }  // namespace
@@ -116,45 +206,56 @@ void run_kernel_bench(const char* op, KernelBenchOptions& options, const Measure
 void add_bench_attention(CLI::App& bench) {
   auto options = std::make_shared<KernelBenchOptions>();
   CLI::App* command = bench.add_subcommand(
-      "attention", "Decode attention of one layer on the GPU, dense and hybrid (CUDA backend)");
+      "attention",
+      "Decode attention of one layer alone: dense, and each kind of layer that a policy makes");
   command->footer(
-      "Example:\n"
-      "  lycheedecode bench attention --shape llama3-8b --context 32768,131072 --batch 1,4,8");
+      "Examples:\n"
+      "  lycheedecode bench attention --shape llama3-8b --context 32768,131072 --batch 1,4,8\n"
+      "  lycheedecode bench attention --shape llama3-8b --context 131072 --heads uniform:32\n"
+      "  lycheedecode bench attention --context 8192 --policy layer-shared --budget 1024 --device "
+      "cpu");
   add_kernel_options(*command, *options);
   command->add_option("--kv-dtype", options->kv_dtype, "Type of K and V")
-      ->check(CLI::IsMember({"f16", "bf16", "fp8"}))
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "fp8"}))
       ->capture_default_str();
-  command->callback([options] {
-    run_kernel_bench("attention", *options,
-                     [](bench::AttentionBench& session, bench::AttentionCase c, auto& rows) {
-                       const int retrieval_heads = c.num_retrieval;
-                       c.num_retrieval = c.num_kv_heads;
-                       rows.push_back(session.attention(c));
-                       if (retrieval_heads < c.num_kv_heads) {
-                         c.num_retrieval = retrieval_heads;
-                         rows.push_back(session.attention(c));
-                       }
-                     });
-  });
+  CLI::Option* single = command->get_option("--retrieval-heads");
+  command
+      ->add_option("--heads", options->heads,
+                   "Head plan for the shape's layers: a folder, uniform:N or random:N:SEED")
+      ->excludes(single);
+  command
+      ->add_option("--policy", options->policy,
+                   "dense, hybrid, layer-shared, streaming, duo or page-bound (attention to its "
+                   "pages alone); default: hybrid")
+      ->check(CLI::IsMember({"hybrid", "dense", "layer-shared", "streaming", "duo", "page-bound"}))
+      ->excludes(single);
+  command->callback([options] { bench_attention(*options); });
 }
 
 void add_bench_select(CLI::App& bench) {
   auto options = std::make_shared<KernelBenchOptions>();
   CLI::App* command = bench.add_subcommand(
-      "select", "Selection for the retrieval heads of one layer on the GPU (CUDA backend)");
+      "select", "Selection for the retrieval heads of one layer alone, from scores of noise");
   command->footer(
-      "Example:\n"
-      "  lycheedecode bench select --context 131072 --batch 1,8 --retrieval-heads 1");
+      "Examples:\n"
+      "  lycheedecode bench select --context 131072 --batch 1,8 --retrieval-heads 1\n"
+      "  lycheedecode bench select --context 8192 --select mass --select-mass 0.9 --device cpu");
   add_kernel_options(*command, *options);
   command->add_option("--select", options->select, "Rule")
-      ->check(CLI::IsMember({"topk", "block"}))
+      ->check(CLI::IsMember({"topk", "block", "ratio", "mass", "threshold"}))
       ->capture_default_str();
-  command->callback([options] {
-    run_kernel_bench("select", *options,
-                     [](bench::AttentionBench& session, const bench::AttentionCase& c, auto& rows) {
-                       rows.push_back(session.select(c));
-                     });
-  });
+  command->add_option("--select-ratio", options->selection.ratio, "Share of the tokens, for ratio")
+      ->check(number_between(0, 1))
+      ->capture_default_str();
+  command->add_option("--select-mass", options->selection.mass, "Softmax mass, for mass")
+      ->check(number_between(0, 1))
+      ->capture_default_str();
+  command
+      ->add_option("--select-threshold", options->selection.threshold,
+                   "Softmax probability, for threshold")
+      ->check(number_between(0, 1))
+      ->capture_default_str();
+  command->callback([options] { bench_select(*options); });
 }
 
 }  // namespace lychee::cli

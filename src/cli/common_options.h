@@ -37,6 +37,9 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // What `--model` names, as a file, a folder or builtin:…; an hf: model is fetched when the cache
 // lacks it.
 [[nodiscard]] std::filesystem::path resolve_model(const std::string& model);
+// Of --device, whose values add_common_options checks.
+[[nodiscard]] Device parse_device(const std::string& name);
+
 // The engine's options, with catalogue names and hf: resolved to files in the cache folder.
 [[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common);
 

@@ -58,12 +58,14 @@ std::filesystem::path resolve_model(const std::string& model) {
   return io::resolve_model(model, fetch);
 }
 
+Device parse_device(const std::string& name) {
+  return name == "cuda" ? Device::kCuda : name == "cpu" ? Device::kCpu : Device::kAuto;
+}
+
 EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common) {
   EngineOptions options;
   options.model = resolve_model(model.model).string();
-  options.device = common.device == "cuda"  ? Device::kCuda
-                   : common.device == "cpu" ? Device::kCpu
-                                            : Device::kAuto;
+  options.device = parse_device(common.device);
   options.kv_dtype = parse_kv_dtype(model.kv_dtype);
   options.weights = parse_weight_format(model.weights).value_or(WeightFormat::kFile);
   options.exact = model.exact;

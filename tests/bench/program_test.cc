@@ -104,6 +104,46 @@ TEST(BenchProgram, PrefillRowsCountTokens) {
   EXPECT_GT(json["rows"][1]["gflop_per_s"], 0.0);
 }
 
+TEST(BenchProgram, AttentionHasARowForEveryKindOfLayer) {
+  const Json json = run_json(
+      "attention --shape tiny --device cpu --context 300 --budget 64 --sink 4 --recent 16 "
+      "--repeats 1 --heads uniform:5 --threads 1");
+  const Json& rows = json["rows"];
+  ASSERT_GE(rows.size(), 3U);
+  EXPECT_EQ(rows[0]["policy"], "dense");
+  EXPECT_EQ(rows[0]["kv_read"], 1.0);
+  int layers = 0;
+  int retrieval_heads = 0;
+  for (size_t i = 1; i < rows.size(); ++i) {
+    for (const char* field : kFields) {
+      EXPECT_TRUE(rows[i].contains(field)) << field;
+    }
+    EXPECT_EQ(rows[i]["policy"], "hybrid");
+    layers += rows[i]["layers"].get<int>();
+    retrieval_heads += rows[i]["layers"].get<int>() * rows[i]["retrieval_heads"].get<int>();
+  }
+  EXPECT_EQ(layers, 4);
+  EXPECT_EQ(retrieval_heads, 5);
+  EXPECT_EQ(json["options"]["device"], "cpu");
+  EXPECT_EQ(json["options"]["heads"], "uniform:5");
+  const Json streaming = run_json(
+      "attention --shape tiny --device cpu --context 300 --budget 64 --sink 4 --recent 16 "
+      "--repeats 1 --policy streaming --threads 1");
+  ASSERT_EQ(streaming["rows"].size(), 2U);
+  EXPECT_NEAR(streaming["rows"][1]["kv_read"].get<double>(), 64.0 / 300, 1e-9);
+}
+
+TEST(BenchProgram, SelectRowsSayHowManyTheyTook) {
+  const Json json = run_json(
+      "select --shape tiny --device cpu --context 2000 --budget 512 --sink 4 --recent 16 "
+      "--repeats 1 --select mass --select-mass 0.9 --threads 1");
+  ASSERT_EQ(json["rows"].size(), 1U);
+  EXPECT_EQ(json["rows"][0]["policy"], "mass");
+  EXPECT_GT(json["rows"][0]["selected"], 20.0);
+  EXPECT_LT(json["rows"][0]["selected"], 512.0);
+  EXPECT_EQ(json["options"]["select_mass"], 0.9);
+}
+
 TEST(BenchProgram, CrossoverIsKeptForLaterRuns) {
   const std::string limits = " --model builtin:needle --max-cache-tokens 2048 --repeats 2";
   const Json json = run_json("crossover --budget 512" + limits);
@@ -126,8 +166,15 @@ TEST(BenchProgram, RefusesByName) {
     EXPECT_EQ(result.exit_code, 2) << arguments;
     EXPECT_THAT(result.out, HasSubstr(part));
   };
-  expect_refused("attention --shape llama3-8b --context 1024", "bench attention needs the CUDA");
-  expect_refused("select --context 1024", "bench select needs the CUDA");
+  expect_refused("attention --heads uniform:32 --retrieval-heads 2", "excludes");
+  expect_refused("attention --shape tiny --context 64 --heads uniform:999", "999");
+  expect_refused("attention --shape tiny --context 64 --policy duo", "needs a head plan");
+  expect_refused("attention --shape tiny --context 64 --policy streaming --heads uniform:3",
+                 "takes no head plan");
+  expect_refused("attention --shape tiny --retrieval-heads 99", "99");
+  expect_refused("attention --shape tiny --context 64 --budget 8", "budget");
+  expect_refused("select --retrieval-heads 0", "at least 1");
+  expect_refused("select --select mass --select-mass nan", "--select-mass");
   expect_refused("linear --shape llama9", "llama3-8b");
   expect_refused("decode --model builtin:needle --weights fp8", "bf16, int8 or int4");
   expect_refused("decode --model builtin:needle --context 9,x", "context");

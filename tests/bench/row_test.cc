@@ -56,6 +56,20 @@ Measurement measurement() {
   return m;
 }
 
+TEST(Row, KernelsOfOneLayerSayWhichAndHowManyIds) {
+  Measurement m = measurement();
+  EXPECT_FALSE(to_json(make_row(m)).contains("retrieval_heads"));
+  m.num_retrieval = 0;
+  m.num_layers = 31;
+  m.num_selected = 12.5;
+  const nlohmann::ordered_json json = to_json(make_row(m));
+  EXPECT_EQ(json["retrieval_heads"], 0);
+  EXPECT_EQ(json["layers"], 31);
+  EXPECT_EQ(json["selected"], 12.5);
+  EXPECT_THAT(format_table(std::vector<Row>{make_row(m)}),
+              HasSubstr("0 retrieval heads, layers like this: 31, ids selected: 12.5"));
+}
+
 TEST(Row, ArithmeticOfTheFloor) {
   const Row row = make_row(measurement());
   EXPECT_DOUBLE_EQ(row.gb_per_s, 5);
