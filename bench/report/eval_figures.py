@@ -38,7 +38,7 @@ def dense_scores(rows):
 
 def tasks_dense_can_do(rows, least):
     """Rows of those tasks and lengths of which the dense model gets at least `least` percent."""
-    if least is None:
+    if not rows:
         return rows
     dense = dense_scores(rows)
     if not dense:

@@ -210,6 +210,7 @@ class EvalFigures(Folder):
                 hybrid_row(128, task="vt")]
         kept = figures.keep(rows, {"min-dense": "30"})
         self.assertEqual({row["task"] for row in kept}, {"passkey"})
+        self.assertEqual(figures.keep([], {"min-dense": "30"}), [])
         with self.assertRaisesRegex(sources.ReportError, "min-dense"):
             figures.keep([hybrid_row(128)], {"min-dense": "30"})
 
