@@ -44,7 +44,7 @@ std::string text(double x, double y, const char* anchor, const std::string& valu
 std::string rectangle(double x, double y, double width, double value, const std::string& title) {
   const std::string paint = std::isfinite(value)
                                 ? fmt::format("fill=\"{}\"", shade(value))
-                                : std::string("fill=\"#ffffff\" stroke=\"#cccccc\"");
+                                : std::string(R"(fill="#ffffff" stroke="#cccccc")");
   return fmt::format(
       "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" {}><title>{}</title>"
       "</rect>\n",
