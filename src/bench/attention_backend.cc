@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "bench/device_timer.h"
 #include "bench/stopwatch.h"
@@ -29,10 +28,10 @@ class CpuBackend : public AttentionBackend {
   }
   void release() override { buffers_.clear(); }
   void copy_in(std::byte* to, const void* from, int64_t bytes) override {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
+    std::copy_n(static_cast<const std::byte*>(from), bytes, to);  // empty arrays may be null
   }
   void copy_out(void* to, const std::byte* from, int64_t bytes) override {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
+    std::copy_n(from, bytes, static_cast<std::byte*>(to));
   }
   void fill_pool(const std::vector<std::byte>& block, int64_t bytes) override {
     for (Buffer& plane : planes_) {
