@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <functional>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +13,7 @@
 
 #include "base/check.h"
 #include "bench/attention_bench.h"
+#include "cli/bench_rows.h"
 #include "cli/common_options.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
@@ -78,31 +78,25 @@ void add_kernel_options(CLI::App& command, KernelBenchOptions& options) {
 
 void print_kernel_rows(const KernelBenchOptions& options, std::string_view device,
                        const std::vector<bench::Row>& rows) {
-  if (!options.common.json) {
-    std::cout << bench::format_table(rows);
-    return;
-  }
-  nlohmann::ordered_json json;
-  json["rows"] = bench::to_json(rows);
-  json["options"] = {{"shape", options.shape},
-                     {"context", options.contexts},
-                     {"batch", options.batches},
-                     {"kv_dtype", options.kv_dtype},
-                     {"select", options.select},
-                     {"budget", options.selection.budget},
-                     {"sink", options.selection.sink},
-                     {"recent", options.selection.recent},
-                     {"select_ratio", options.selection.ratio},
-                     {"select_mass", options.selection.mass},
-                     {"select_threshold", options.selection.threshold},
-                     {"retrieval_heads", options.retrieval_heads},
-                     {"repeats", options.repeats},
-                     {"seed", options.common.seed},
-                     {"device", device}};
+  nlohmann::ordered_json described = {{"shape", options.shape},
+                                      {"context", options.contexts},
+                                      {"batch", options.batches},
+                                      {"kv_dtype", options.kv_dtype},
+                                      {"select", options.select},
+                                      {"budget", options.selection.budget},
+                                      {"sink", options.selection.sink},
+                                      {"recent", options.selection.recent},
+                                      {"select_ratio", options.selection.ratio},
+                                      {"select_mass", options.selection.mass},
+                                      {"select_threshold", options.selection.threshold},
+                                      {"retrieval_heads", options.retrieval_heads},
+                                      {"repeats", options.repeats},
+                                      {"seed", options.common.seed},
+                                      {"device", device}};
   if (options.heads) {
-    json["options"]["heads"] = *options.heads;
+    described["heads"] = *options.heads;
   }
-  print_json(std::move(json));
+  print_rows(rows, options.common.json, std::move(described));
 }
 
 // What is measured at every context and batch.

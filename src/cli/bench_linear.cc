@@ -1,13 +1,12 @@
 #include "cli/bench_linear.h"
 
-#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "bench/linear_bench.h"
+#include "cli/bench_rows.h"
 #include "cli/common_options.h"
-#include "cli/output.h"
 
 namespace lychee::cli {
 
@@ -33,17 +32,11 @@ void run(const LinearOptions& options) {
       }
     }
   }
-  if (!options.common.json) {
-    std::cout << bench::format_table(rows);
-    return;
-  }
-  nlohmann::ordered_json json;
-  json["rows"] = bench::to_json(rows);
-  json["options"] = {{"shape", options.shape},
-                     {"weights", options.weights},
-                     {"batch", options.batches},
-                     {"repeats", options.repeats}};
-  print_json(json);
+  print_rows(rows, options.common.json,
+             {{"shape", options.shape},
+              {"weights", options.weights},
+              {"batch", options.batches},
+              {"repeats", options.repeats}});
 }
 
 }  // namespace
