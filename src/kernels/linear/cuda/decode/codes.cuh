@@ -66,5 +66,9 @@ __device__ inline void halves_to_floats(uint32_t word, float* values) {
   values[0] = floats.x;
   values[1] = floats.y;
 }
+__device__ inline void halves_to_floats(const uint2& words, float* values) {
+  halves_to_floats(words.x, values);
+  halves_to_floats(words.y, values + 2);
+}
 
 }  // namespace lychee::linear::cuda

@@ -66,6 +66,9 @@ struct FormatBytes {
   static constexpr bool kRowMajor = false;
   static constexpr int kParts = 1;
   static constexpr int kHeaderBytes = 0;
+  static __device__ uint2 words_of(const uint4& codes, int run) {
+    return run == 0 ? make_uint2(codes.x, codes.y) : make_uint2(codes.z, codes.w);
+  }
 };
 
 struct FormatFp8 : FormatBytes {
@@ -80,12 +83,11 @@ struct FormatFp8 : FormatBytes {
     return {load_once_16(tile + lane * 16)};
   }
   static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    const uint32_t low = run == 0 ? tile.codes.x : tile.codes.z;
-    const uint32_t high = run == 0 ? tile.codes.y : tile.codes.w;
-    w[0][0] = e4m3_to_bf16<0>(low);
-    w[0][1] = e4m3_to_bf16<1>(low);
-    w[0][2] = e4m3_to_bf16<0>(high);
-    w[0][3] = e4m3_to_bf16<1>(high);
+    const uint2 words = words_of(tile.codes, run);
+    w[0][0] = e4m3_to_bf16<0>(words.x);
+    w[0][1] = e4m3_to_bf16<1>(words.x);
+    w[0][2] = e4m3_to_bf16<0>(words.y);
+    w[0][3] = e4m3_to_bf16<1>(words.y);
   }
 };
 
@@ -95,12 +97,11 @@ struct FormatInt8Base : FormatBytes {
     uint32_t scales;
   };
   static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    const uint32_t low = run == 0 ? tile.codes.x : tile.codes.z;
-    const uint32_t high = run == 0 ? tile.codes.y : tile.codes.w;
-    w[0][0] = int8_to_bf16<0>(low);
-    w[0][1] = int8_to_bf16<1>(low);
-    w[0][2] = int8_to_bf16<0>(high);
-    w[0][3] = int8_to_bf16<1>(high);
+    const uint2 words = words_of(tile.codes, run);
+    w[0][0] = int8_to_bf16<0>(words.x);
+    w[0][1] = int8_to_bf16<1>(words.x);
+    w[0][2] = int8_to_bf16<0>(words.y);
+    w[0][3] = int8_to_bf16<1>(words.y);
   }
 };
 
@@ -161,6 +162,12 @@ struct FormatNibbles {
   }
 };
 
+// Four scales and four minima of a row, as halves.
+__device__ inline void scales_and_minima(const uint4& halves, float (&scale)[4], float* min) {
+  halves_to_floats(make_uint2(halves.x, halves.y), scale);
+  halves_to_floats(make_uint2(halves.z, halves.w), min);
+}
+
 struct FormatInt4 : FormatNibbles {
   static constexpr int kGroup = 64;
   static constexpr bool kHasMin = false;
@@ -195,8 +202,7 @@ struct FormatInt4G32 : FormatNibbles {
     four_bits<8>(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
-    halves_to_floats(tile.scales.x, scale);
-    halves_to_floats(tile.scales.y, scale + 2);
+    halves_to_floats(tile.scales, scale);
   }
 };
 
@@ -215,10 +221,7 @@ struct FormatQ4_1 : FormatNibbles {
     four_bits<0>(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
-    halves_to_floats(tile.scales.x, scale);
-    halves_to_floats(tile.scales.y, scale + 2);
-    halves_to_floats(tile.scales.z, min);
-    halves_to_floats(tile.scales.w, min + 2);
+    scales_and_minima(tile.scales, scale, min);
   }
 };
 
@@ -239,8 +242,7 @@ struct FormatQ5_0 : FormatNibbles {
     five_bits<16>(tile.codes, tile.high, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
-    halves_to_floats(tile.scales.x, scale);
-    halves_to_floats(tile.scales.y, scale + 2);
+    halves_to_floats(tile.scales, scale);
   }
 };
 
@@ -261,10 +263,7 @@ struct FormatQ5_1 : FormatNibbles {
     five_bits<0>(tile.codes, tile.high, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
-    halves_to_floats(tile.scales.x, scale);
-    halves_to_floats(tile.scales.y, scale + 2);
-    halves_to_floats(tile.scales.z, min);
-    halves_to_floats(tile.scales.w, min + 2);
+    scales_and_minima(tile.scales, scale, min);
   }
 };
 
