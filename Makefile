@@ -2,7 +2,7 @@
 BUILD := build/cpu-release
 OURS = git ls-files -z '*.h' '*.cc' '*.cuh' '*.cu'
 
-.PHONY: build run test format check-format lint tidy ci clean setup
+.PHONY: build run test install format check-format lint tidy ci clean setup
 
 setup:
 	@bash scripts/setup.sh
@@ -20,6 +20,13 @@ run: setup $(BUILD)/build.ninja
 test: build
 	ctest --preset cpu-release
 
+PREFIX ?= /usr/local
+# COMPONENTS="program libraries" carries the shared libraries along.
+COMPONENTS ?= program
+install: setup $(BUILD)/build.ninja
+	cmake --build --preset cpu-release --target lycheedecode
+	@for part in $(COMPONENTS); do cmake --install $(BUILD) --prefix $(PREFIX) --component $$part || exit 1; done
+
 format:
 	@$(OURS) | xargs -0 clang-format -i
 
@@ -30,6 +37,8 @@ lint: check-format
 	python3 tools/check_layers.py
 	python3 tests/tools/check_layers_test.py
 	python3 tests/tools/report_test.py
+	python3 tests/tools/peers_test.py
+	python3 tests/tools/suite_test.py
 	python3 bench/report fill --check docs/*.md
 	python3 tools/check_docs.py
 

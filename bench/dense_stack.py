@@ -8,11 +8,12 @@ the shapes' own weights, "file", are bf16), and the rate of a plain read. Needs 
 """
 
 import argparse
-import json
 import statistics
+import sys
 
 import torch
 import torch.nn.functional as F
+from kept_rows import kept_rows
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # layers, hidden, intermediate, query heads, KV heads, head_dim, vocabulary
@@ -108,6 +109,20 @@ def read_gb_per_s():
     return data.numel() * 4 / spread_us(lambda: torch.sum(data), 20)[0] / 1e3
 
 
+def measure_all(options):
+    """Rows of all contexts, batches and backends; one that fails has its error."""
+    model = Model(options.shape)
+    for context in map(int, options.context.split(",")):
+        for batch in map(int, options.batch.split(",")):
+            for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION):
+                try:
+                    yield measure(model, context, batch, backend, options.repeats)
+                except RuntimeError as error:
+                    yield {"context": context, "batch": batch, "peer": peer_name(backend),
+                           "error": str(error).splitlines()[0]}
+                torch.cuda.empty_cache()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama3-8b")
@@ -115,20 +130,13 @@ def main():
     parser.add_argument("--batch", default="1")
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
-    rows = []
-    rate = read_gb_per_s()
-    model = Model(options.shape)
-    for context in map(int, options.context.split(",")):
-        for batch in map(int, options.batch.split(",")):
-            for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION):
-                try:
-                    rows.append(measure(model, context, batch, backend, options.repeats))
-                except RuntimeError as error:
-                    rows.append({"context": context, "batch": batch, "peer": peer_name(backend),
-                                 "error": str(error).splitlines()[0]})
-                torch.cuda.empty_cache()
-    print(json.dumps({"shape": options.shape, "gpu": torch.cuda.get_device_name(),
-                      "read_gb_per_s": rate, "rows": rows}))
+    about = {"shape": options.shape, "gpu": torch.cuda.get_device_name(),
+             "read_gb_per_s": read_gb_per_s()}
+    with kept_rows(about) as rows:
+        for row in measure_all(options):
+            rows.append(row)
+            print(row["peer"], row["context"], row["batch"], row.get("us_median", row.get("error")),
+                  file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 `needle` trains on the built-in model, whose retrieval heads are known by construction, with its
 circuit in several places, and counts the seeds whose plan is exactly the true one. `model` trains
 on a real model and evaluates every plan beside uniform:N and random:N:SEED with `eval`, all plans on
-the same prompts. Runs are kept under --out: one that is there already is not repeated, and one that
+the same prompts and at every one of --budgets; --plans adds plans that exist. Runs are kept under --out: one that is there already is not repeated, and one that
 was interrupted goes on. After --minutes no training begins any more; the table has what was trained.
 """
 
@@ -43,12 +43,16 @@ def roles(text):
     return [[int(float(value)) for value in line.split()] for line in text.splitlines()]
 
 
+def machine(args):
+    return ["--device", args.device, "--threads", str(args.threads)]
+
+
 def train(args, folder, flags):
     """The plan folder and the result of a training run, done now or before."""
     result = folder / "result.json"
     if not result.exists():
-        command = [args.program, "train-heads", "--json", "--threads", str(args.threads),
-                   "--out", str(folder), *flags]
+        command = [args.program, "train-heads", "--json", *machine(args), "--out", str(folder),
+                   *flags]
         if folder.exists():
             command.append("--resume")
         answer = run_json(command)
@@ -87,23 +91,30 @@ def needle_tables(args):
 
 
 def evaluate(args, task, plans):
-    """Rows of `eval` by plan; dense is the plan "dense"."""
+    """Rows of `eval` by plan and budget; dense is the plan "dense", at every budget."""
     texts = [flag for path in args.test for flag in ("--text-file", path)]
     samples = args.phrase_samples if task == "phrase" else args.samples
     command = [
-        args.program, "eval", task, "--json", "--together", "--threads", str(args.threads),
-        "--model", args.model, "--lengths", str(args.length), "--samples", str(samples),
-        "--policies", "dense,hybrid", "--heads", ",".join(plans), "--budgets", str(args.budget),
-        "--sink", str(args.sink), "--recent", str(args.recent), *texts]
+        args.program, "eval", task, "--json", "--together", *machine(args), "--model", args.model,
+        "--lengths", str(args.length), "--samples", str(samples),
+        "--policies", "dense,hybrid", "--heads", ",".join(plans), "--budgets",
+        ",".join(map(str, args.budgets)), "--sink", str(args.sink), "--recent", str(args.recent),
+        *texts]
     if task == "perplexity":
         command += ["--decode-tokens", str(args.decode_tokens)]
+    if args.max_cache_tokens:
+        command += ["--max-cache-tokens", str(args.max_cache_tokens)]
     kept = args.out / f"eval-{task}.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("command") != command:
         note(f"evaluating {len(plans)} plans: {task}")
         known = {"command": command, "rows": run_json(command)["rows"]}
         kept.write_text(json.dumps(known))
-    return {row.get("heads") or row["policy"]: row for row in known["rows"]}
+    rows = {}
+    for row in known["rows"]:
+        for budget in [row["budget"]] if row.get("heads") else args.budgets:
+            rows[row.get("heads") or row["policy"], budget] = row
+    return rows
 
 
 def train_cells(args):
@@ -141,10 +152,11 @@ def model_tables(args):
     count = args.retrieval_heads
     trained = train_cells(args)
     plans = [f"uniform:{count}"] + [f"random:{count}:{seed}" for seed in range(1, args.random + 1)]
-    plans += trained
+    plans += args.plans + list(trained)
     rows = {task: evaluate(args, task, plans) for task in args.tasks}
     names = {"perplexity": "KL", "phrase": "phrase, words"}
-    heads = [names.get(task, task) for task in args.tasks]
+    columns = [(task, budget) for task in args.tasks for budget in args.budgets]
+    heads = [f"{names.get(task, task)}, {budget}" for task, budget in columns]
     print("| plan | " + " | ".join(heads) + " | undecided | s a step |")
     print("| --- " * (3 + len(heads)) + "|")
     for plan in ["dense", *plans]:
@@ -153,7 +165,8 @@ def model_tables(args):
         extra = [f"{100 * result['undecided']:.0f} %", f"{result['seconds_per_step']:.2f}"] \
             if result else ["", ""]
         cells_of_row = ["" if task == "perplexity" and plan == "dense"
-                        else cell_text(task, rows[task][plan]) for task in args.tasks]
+                        else cell_text(task, rows[task][plan, budget])
+                        for task, budget in columns]
         print(f"| {name} | " + " | ".join(cells_of_row + extra) + " |")
     for part in next(iter(trained.values()), {}).get("split_seconds", {}):
         seconds = [result["split_seconds"][part] for result in trained.values()]
@@ -173,6 +186,7 @@ def main():
     parser.add_argument("--lr", type=float, default=0.03, help="model: peak learning rate")
     parser.add_argument("--seeds", type=int, default=10, help="needle: runs per cell")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--train", nargs="+", default=[], help="texts to train on")
     parser.add_argument("--test", nargs="+", default=[], help="texts to evaluate on")
@@ -180,7 +194,9 @@ def main():
     parser.add_argument("--retrieval-heads", type=int, default=22)
     parser.add_argument("--random", type=int, default=5, help="random plans to compare with")
     parser.add_argument("--length", type=int, default=2048)
-    parser.add_argument("--budget", type=int, default=256)
+    parser.add_argument("--budget", type=int, default=256, help="that is trained with")
+    parser.add_argument("--budgets", nargs="+", type=int, help="that are evaluated; default: --budget")
+    parser.add_argument("--plans", nargs="+", default=[], help="further plans to evaluate")
     parser.add_argument("--sink", type=int, default=16)
     parser.add_argument("--recent", type=int, default=64)
     parser.add_argument("--contexts", nargs=2, type=int, default=[1024, 2048],
@@ -192,8 +208,11 @@ def main():
     parser.add_argument("--samples", type=int, default=8, help="of tasks but phrase")
     parser.add_argument("--phrase-samples", type=int, default=2, help="each asks ten phrases")
     parser.add_argument("--decode-tokens", type=int, default=64, help="of perplexity")
+    parser.add_argument("--max-cache-tokens", type=int,
+                        help="of an evaluation; default: what memory allows")
     parser.add_argument("--minutes", type=float, help="of training; later cells are left out")
     args = parser.parse_args()
+    args.budgets = args.budgets or [args.budget]
     args.out.mkdir(parents=True, exist_ok=True)
     (needle_tables if args.table == "needle" else model_tables)(args)
 

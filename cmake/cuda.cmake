@@ -24,3 +24,22 @@ if(NOT LYCHEE_CUDA STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "CUDA backend: ${LYCHEE_WITH_CUDA}")
+
+# cuDNN's headers decide whether its attention for prompts is built in: LYCHEE_WITH_CUDNN. The library
+# itself is looked for when the program runs.
+set(LYCHEE_WITH_CUDNN OFF)
+if(LYCHEE_WITH_CUDA)
+  find_path(LYCHEE_CUDNN_INCLUDE_DIR cudnn_graph.h
+            HINTS $ENV{CUDNN_HOME}/include ${CUDAToolkit_INCLUDE_DIRS}
+            DOC "Folder of cuDNN's headers, 9.5 or newer; OFF: build without it")
+  if(LYCHEE_CUDNN_INCLUDE_DIR)
+    file(STRINGS ${LYCHEE_CUDNN_INCLUDE_DIR}/cudnn_version.h cudnn_version
+         REGEX "#define CUDNN_(MAJOR|MINOR) +[0-9]+")
+    list(TRANSFORM cudnn_version REPLACE "[^0-9]" "")
+    list(JOIN cudnn_version "." cudnn_version)
+    if(cudnn_version VERSION_GREATER_EQUAL 9.5 AND cudnn_version VERSION_LESS 10)
+      set(LYCHEE_WITH_CUDNN ON)
+    endif()
+  endif()
+  message(STATUS "cuDNN attention: ${LYCHEE_WITH_CUDNN} ${cudnn_version}")
+endif()

@@ -26,25 +26,34 @@ endif()
 
 # lychee_module(<name> DEPS <modules> LIBS <libraries>): the static library lychee_<name> of all
 # sources under src/<name>. Of a folder named cuda/ it takes either its one absent.cc, or, in a build
-# with CUDA, all but that. What lies in reference/ goes to lychee_<name>_reference, which tests alone
+# with CUDA, all but that; of one named cudnn/ the same for cuDNN. What lies in reference/ goes to lychee_<name>_reference, which tests alone
 # link; main.cc belongs to no library.
 function(lychee_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc
-                                              ${PROJECT_SOURCE_DIR}/src/${name}/*.cu)
+  # Relative, so that the name of the checkout's own folder decides nothing.
+  file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
+       ${PROJECT_SOURCE_DIR}/src/${name}/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/*.cu)
   set(reference ${sources})
   list(FILTER reference INCLUDE REGEX "/reference/")
   set(absent ${sources})
   list(FILTER absent INCLUDE REGEX "/cuda/absent\\.cc$")
   set(cuda ${sources})
   list(FILTER cuda INCLUDE REGEX "/cuda/")
-  list(FILTER cuda EXCLUDE REGEX "/cuda/absent\\.cc$")
+  list(FILTER cuda EXCLUDE REGEX "/cuda/absent\\.cc$|/cudnn/")
+  set(cudnn ${sources})
+  list(FILTER cudnn INCLUDE REGEX "/cudnn/")
+  if(LYCHEE_WITH_CUDNN)
+    list(FILTER cudnn EXCLUDE REGEX "/cudnn/absent\\.cc$")
+  else()
+    list(FILTER cudnn INCLUDE REGEX "/cudnn/absent\\.cc$")
+  endif()
   list(FILTER sources EXCLUDE REGEX "/reference/|/main\\.cc$|/cuda/")
   if(LYCHEE_WITH_CUDA)
     list(APPEND sources ${cuda})
   else()
     list(APPEND sources ${absent})
   endif()
+  list(APPEND sources ${cudnn})
   list(TRANSFORM ARG_DEPS PREPEND lychee_)
   if(sources)
     add_library(lychee_${name} STATIC ${sources})
@@ -53,6 +62,9 @@ function(lychee_module name)
                                                      ${PROJECT_SOURCE_DIR}/src)
     if(LYCHEE_WITH_CUDA AND cuda)
       target_link_libraries(lychee_${name} PUBLIC CUDA::cudart_static)
+    endif()
+    if(LYCHEE_WITH_CUDNN AND cudnn)
+      target_include_directories(lychee_${name} SYSTEM PRIVATE ${LYCHEE_CUDNN_INCLUDE_DIR})
     endif()
   else()
     add_library(lychee_${name} INTERFACE)

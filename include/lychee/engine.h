@@ -165,6 +165,10 @@ class Engine {
   // when the sequence is longer already.
   void fill_cache_with_noise(Sequence& sequence, int64_t length, uint64_t seed);
 
+  // For measuring: returns when the device has done all that was asked of it. prefill and decode
+  // may return before; what reads their results waits by itself.
+  void wait();
+
   // Draws the next token from the sequence's logits by its options. Ids beyond the tokenizer's
   // vocabulary (padding rows) are never drawn.
   [[nodiscard]] int32_t sample(Sequence& sequence);

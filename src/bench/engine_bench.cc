@@ -93,9 +93,13 @@ EngineBench::EngineBench(Engine& engine, uint64_t seed, int repeats)
   require(repeats >= 1, ErrorCode::kInvalidArgument, "repeats ", repeats, " must be at least 1");
 }
 
-int64_t EngineBench::cache_tokens(int64_t context, int batch) {
+int64_t EngineBench::cache_tokens(int64_t context, int batch, Policy policy) {
   // Sequences share the noise, and write the fed token to a page of their own.
-  const int64_t pages = ceil_div(std::max<int64_t>(context, 1), int64_t{attention::kPageSize}) + 1;
+  const int64_t tokens_pages =
+      ceil_div(std::max<int64_t>(context, 1), int64_t{attention::kPageSize});
+  const int64_t summary_pages =
+      policy == Policy::kPageBound ? ceil_div(tokens_pages, int64_t{attention::kBoundPageSize}) : 0;
+  const int64_t pages = tokens_pages + summary_pages + 1;
   int64_t tokens = 0;
   require(checked_mul(pages * attention::kPageSize, int64_t{batch}, tokens),
           ErrorCode::kInvalidArgument, "batch ", batch, " of context ", context,
@@ -180,10 +184,12 @@ Row EngineBench::prefill(int64_t context) {
     Sequence sequence = engine_.create_sequence(dense_options());
     const Stopwatch watch;
     engine_.prefill(sequence, std::span(ids).first(count));
+    engine_.wait();
     return watch.us();
   };
-  constexpr size_t kWarmUpTokens = 1024;
-  run(std::min(ids.size(), kWarmUpTokens));
+  // A GPU's libraries compile what long prompts take when they first come.
+  const size_t warm_up = model.device == "cuda" ? 8192 : 1024;
+  run(std::min(ids.size(), warm_up));
   std::vector<double> us;
   us.reserve(static_cast<size_t>(repeats_));
   for (int i = 0; i < repeats_; ++i) {
@@ -222,8 +228,11 @@ EngineBench::Crossover EngineBench::crossover(GenerationOptions policy) {
   policy.dense_below = 0;  // else the policy would run dense where it is to be measured
   // The dense and the policy's sequence share the past, and write to pages of their own.
   constexpr int64_t kOwnPages = 4;
-  const int64_t longest = std::min(engine_.model().context_length,
-                                   engine_.cache_capacity() - kOwnPages * attention::kPageSize);
+  int64_t room = engine_.cache_capacity() - kOwnPages * attention::kPageSize;
+  if (policy.policy == Policy::kPageBound) {  // beside the summaries
+    room -= ceil_div(room, int64_t{attention::kBoundPageSize});
+  }
+  const int64_t longest = std::min(engine_.model().context_length, room);
   // At kv_len <= budget the policies read what dense reads.
   const int64_t shortest = policy.selection.budget;
   require(shortest < longest, ErrorCode::kInvalidArgument, "budget ", shortest,

@@ -17,8 +17,8 @@ class EngineBench {
   // `engine` must outlive it. repeats: measured steps or prefills of a row, at least 1.
   EngineBench(Engine& engine, uint64_t seed, int repeats);
 
-  // What the cache must hold to measure `batch` sequences of `context` tokens.
-  [[nodiscard]] static int64_t cache_tokens(int64_t context, int batch);
+  // What the cache must hold to measure `batch` sequences of `context` tokens under `policy`.
+  [[nodiscard]] static int64_t cache_tokens(int64_t context, int batch, Policy policy);
 
   // Steps over a kv_len of max(context, 1), the fed token included, each with the draw of the next
   // token; every sequence of the batch has pages of its own. One row per policy, measured over the

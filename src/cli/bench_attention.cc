@@ -89,12 +89,17 @@ void print_kernel_rows(const KernelBenchOptions& options, std::string_view devic
                                       {"select_ratio", options.selection.ratio},
                                       {"select_mass", options.selection.mass},
                                       {"select_threshold", options.selection.threshold},
-                                      {"retrieval_heads", options.retrieval_heads},
                                       {"repeats", options.repeats},
                                       {"seed", options.common.seed},
                                       {"device", device}};
+  if (options.policy) {
+    described["policy"] = *options.policy;
+  }
   if (options.heads) {
     described["heads"] = *options.heads;
+  }
+  if (!options.policy && !options.heads) {  // which decide in its place
+    described["retrieval_heads"] = options.retrieval_heads;
   }
   print_rows(rows, options.common.json, std::move(described));
 }

@@ -10,6 +10,7 @@
 #include "bench/engine_bench.h"
 #include "cli/bench_attention.h"
 #include "cli/bench_linear.h"
+#include "cli/bench_train.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/crossover.h"
@@ -81,7 +82,8 @@ class BenchSession {
     if (engine.max_cache_tokens == 0 && !options.contexts.empty()) {
       // What does not fit is refused before anything is loaded.
       engine.max_cache_tokens = bench::EngineBench::cache_tokens(
-          *std::ranges::max_element(options.contexts), *std::ranges::max_element(options.batches));
+          *std::ranges::max_element(options.contexts), *std::ranges::max_element(options.batches),
+          parse_policy(options.decoding.policy.value_or("dense")).value_or(Policy::kDense));
     }
     return Engine(engine);
   }
@@ -232,6 +234,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_linear(*bench);
   add_bench_attention(*bench);
   add_bench_select(*bench);
+  add_bench_train(*bench);
 }
 
 }  // namespace lychee::cli

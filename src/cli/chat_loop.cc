@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <iostream>
 #include <span>
 #include <utility>
@@ -39,6 +40,13 @@ bool read_turn(Engine& engine, Sequence& sequence, std::span<const int32_t> ids,
                         });
 }
 
+// Ctrl-C stops an answer; SIGTERM means the program.
+void end_if_terminated(const InterruptGuard& interrupt) {
+  if (interrupt.signal() == SIGTERM) {
+    interrupt.throw_if_interrupted();
+  }
+}
+
 }  // namespace
 
 void run_chat_loop(Engine& engine, const GenerationOptions& options, const std::string& system) {
@@ -61,6 +69,7 @@ void run_chat_loop(Engine& engine, const GenerationOptions& options, const std::
     const int64_t kept = common_prefix(sequence.token_ids(), ids);
     const InterruptGuard interrupt;
     if (!read_turn(engine, sequence, ids, kept, interrupt)) {
+      end_if_terminated(interrupt);
       messages.pop_back();
       print_note("(stopped)");
       continue;
@@ -76,6 +85,7 @@ void run_chat_loop(Engine& engine, const GenerationOptions& options, const std::
                     "{:.3f}]",
                     kept, ids.size(), result.token_ids.size(), result.decode_tokens_per_s,
                     sequence.stats().kv_read()));
+    end_if_terminated(interrupt);
   }
 }
 

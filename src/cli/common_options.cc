@@ -93,6 +93,7 @@ void add_decoding_options(CLI::App& command, DecodingOptions& options) {
           "Selecting layers of policy layer-shared: a,b (default: 2 and half of all). Dense are "
           "these, those below the first of them, 0 and 1")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(whole_number())
       ->group(group);
 }

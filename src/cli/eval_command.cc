@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,49 +9,36 @@
 
 #include "base/check.h"
 #include "cli/commands.h"
-#include "cli/eval_settings.h"
+#include "cli/eval_options.h"
 #include "cli/interrupt.h"
-#include "cli/number_checks.h"
 #include "cli/output.h"
 #include "eval/eval_report.h"
 #include "eval/rows.h"
 #include "eval/ruler_tasks.h"
 #include "eval/runner.h"
-#include "text/word_segmenter.h"
 
 namespace lychee::cli {
 
 namespace {
 
-struct EvalCommandOptions {
-  CommonOptions common;
-  ModelOptions model;
-  DecodingOptions decoding;
-  EvalLists lists;
-  std::vector<std::string> tasks;
-  std::vector<int64_t> lengths = {1024, 8192};
-  int samples = 10;
-  std::vector<std::string> text_files;
-  std::vector<std::string> data;
-  std::string squad;
-  std::string hotpotqa;
-  std::string words = text::default_word_folder();
-  bool skip_bad = false;
-  bool raw = false;
-  bool together = false;
-  int64_t decode_tokens = 128;
-  int attempts = 1;
-  double temperature = 0;
-  double top_p = 1;
-  std::string out;
-  bool resume = false;
-};
+std::string read_text(const std::string& file) {
+  std::string text = eval::read_data(file);
+  require(text.find('\0') == std::string::npos, ErrorCode::kInvalidArgument, file,
+          " is no text: it has a byte 0");
+  require(text.find_first_not_of(" \t\r\n") != std::string::npos, ErrorCode::kInvalidArgument, file,
+          " has no words");
+  return text;
+}
 
 class EvalSession {
  public:
   explicit EvalSession(const EvalCommandOptions& options)
       : options_(options), engine_(engine_options(options.model, options.common)) {
-    eval_.lengths = options.lengths;
+    for (const int64_t length : options.lengths) {  // one given twice has no more samples
+      if (std::ranges::find(eval_.lengths, length) == eval_.lengths.end()) {
+        eval_.lengths.push_back(length);
+      }
+    }
     eval_.samples = options.samples;
     eval_.seed = options.common.seed;
     eval_.together = options.together;
@@ -64,6 +50,10 @@ class EvalSession {
     }
     check_eval_options(eval_, engine_.model());
     tasks_ = eval::make_tasks(options.tasks, task_inputs());
+    if (bad_.count > 0) {
+      print_note(printable(fmt::format("left out {} of --data's lines, the first since {}",
+                                       bad_.count, bad_.first)));
+    }
   }
 
   void run() {
@@ -88,9 +78,13 @@ class EvalSession {
                                         });
     bar.reset();
     if (guard.interrupted()) {
-      print_note("stopped; the rows hold what was done");
+      print_note(fmt::format("stopped after {} answers; {}", results.size(),
+                             folder ? "they are kept in " + options_.out +
+                                          ", and the same command with --resume goes on"
+                                    : "with --out, --resume could go on"));
     }
     publish(results, folder ? &*folder : nullptr);
+    guard.throw_if_interrupted();
   }
 
  private:
@@ -109,7 +103,7 @@ class EvalSession {
     };
     std::string text;
     for (const std::string& file : options_.text_files) {
-      text += eval::read_data(file) + "\n";
+      text += read_text(file) + "\n";
     }
     inputs.own_book = !options_.text_files.empty();
     inputs.book = std::make_shared<samples::Book>(inputs.own_book ? samples::Book(text)
@@ -129,6 +123,7 @@ class EvalSession {
     }
     inputs.decode_tokens = options_.decode_tokens;
     inputs.attempts = options_.attempts;
+    inputs.phrase = {.phrases = options_.phrases, .words = options_.phrase_words};
     inputs.words = options_.words;
     return inputs;
   }
@@ -137,17 +132,7 @@ class EvalSession {
     nlohmann::ordered_json json =
         describe_settings(eval_.settings, engine_, options_.model, options_.common);
     json.erase("max_tokens");  // what the answer needs
-    json["tasks"] = options_.tasks;
-    json["lengths"] = eval_.lengths;
-    json["samples"] = eval_.samples;
-    json["text_files"] = options_.text_files;
-    json["data"] = options_.data;
-    json["squad"] = options_.squad;
-    json["hotpotqa"] = options_.hotpotqa;
-    json["raw"] = options_.raw;
-    json["together"] = options_.together;
-    json["decode_tokens"] = options_.decode_tokens;
-    json["attempts"] = options_.attempts;
+    json.update(describe_tasks(options_));
     return json;
   }
 
@@ -175,17 +160,22 @@ class EvalSession {
   }
 
   static void print_table(const std::vector<eval::EvalRow>& rows, const eval::EvalTotals& totals) {
-    fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
+    fmt::print("{:<22}{:>7}  {:<34}{:>8} {:>8}  {:<13}{:>8}{:>10}\n", "task", "length", "setting",
                "samples", "score", "95 %", "kv read", "tokens/s");
     for (const eval::EvalRow& row : rows) {
-      fmt::print("{:<22}{:>7}  {:<34}{:>8}{:>8.3f}  {:<13}{:>8.3f}{:>10.1f}", row.task, row.length,
+      fmt::print("{:<22}{:>7}  {:<34}{:>8} {:>8.3f}  {:<13}{:>8.3f}{:>10.1f}", row.task, row.length,
                  row.setting(), row.samples, row.score,
-                 fmt::format("{:.2f}…{:.2f}", row.interval.low, row.interval.high), row.kv_read,
-                 row.tokens_per_s);
+                 row.interval.is_known()
+                     ? fmt::format("{:.2f}…{:.2f}", row.interval.low, row.interval.high)
+                     : "",
+                 row.kv_read, row.tokens_per_s);
       for (const auto& [name, value] : row.metrics) {
         fmt::print("  {} {:.3g}", name, value);
       }
       fmt::print("\n");
+    }
+    if (rows.empty()) {
+      return;
     }
     fmt::print(
         "{} prompts, {} prefills, {} tokens in {:.1f} s for {} answers decoded in {:.1f} s; {} "
@@ -202,55 +192,6 @@ class EvalSession {
   eval::TaskList tasks_;
 };
 
-void add_task_options(CLI::App& command, EvalCommandOptions& options) {
-  command.add_option("TASK", options.tasks, "Tasks to run, see below")
-      ->required()
-      ->check(CLI::IsMember(eval::task_names()));
-  command
-      .add_option("--lengths", options.lengths,
-                  "Tokens of prompt and answer together: a,b,… (default 1024,8192)")
-      ->delimiter(',')
-      ->check(whole_number(1, std::numeric_limits<int64_t>::max()));
-  command.add_option("--samples", options.samples, "Samples per task and length")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command.add_option("--text-file", options.text_files,
-                     "Text to hide things in or to follow (repeatable); default: two chapters of "
-                     "Persuasion, and filler for needle");
-  command.add_option("--data", options.data, "JSONL files of longbench or math (repeatable)");
-  command.add_flag("--skip-bad", options.skip_bad, "Leave out lines of --data that cannot be used");
-  command
-      .add_option("--words", options.words,
-                  "Folder of jieba's dict.txt and finalseg/, for longbench's Chinese words")
-      ->capture_default_str();
-  command.add_option("--squad", options.squad,
-                     "SQuAD file (JSON) for qa_1; default: made-up facts");
-  command.add_option("--hotpotqa", options.hotpotqa,
-                     "HotpotQA file (JSON) for qa_2; default: made-up facts");
-  command.add_flag("--raw", options.raw, "Ask without the model's chat template");
-  command
-      .add_option("--decode-tokens", options.decode_tokens,
-                  "Tokens that perplexity and recall follow by decode steps")
-      ->check(whole_number(2, std::numeric_limits<int64_t>::max()))
-      ->capture_default_str();
-  command.add_option("--attempts", options.attempts, "Answers to each problem of math")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command.add_option("--temperature", options.temperature, "0: greedy")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command.add_option("--top-p", options.top_p, "Keep the most likely tokens up to this mass")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command.add_flag("--together", options.together,
-                   "Decode the settings of a prompt in one batch: sooner done; tokens/s is then "
-                   "each one's share");
-  command.add_option("--out", options.out,
-                     "Folder for options.json, results.jsonl (a line per sample), rows.json, "
-                     "rows.csv and report.html");
-  command.add_flag("--resume", options.resume, "Go on where results of the same options end");
-}
-
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
@@ -260,7 +201,7 @@ void add_eval_command(CLI::App& app) {
       "Tasks:\n"
       "  passkey     a 5-digit key in repeated filler, by depth\n"
       "  needle      a 7-digit number in filler, or in --text-file, by depth\n"
-      "  phrase      ten phrases of 32 words in a text, all asked\n"
+      "  phrase      --phrases of --phrase-words in a text, all asked\n"
       "  perplexity  a text followed by decode steps, compared with dense decoding\n"
       "  recall      share of the attention mass that each sparse head's set covers\n"
       "  ruler       RULER-S: the 13 tasks of RULER over texts of our own, or one of them by "
@@ -275,12 +216,7 @@ void add_eval_command(CLI::App& app) {
       "  lycheedecode eval passkey --model builtin:needle --lengths 1024,8192,65536 --budgets 512\n"
       "  lycheedecode eval passkey phrase --model smollm2 --lengths 4096 --policies "
       "dense,hybrid,streaming --heads uniform:22,random:22:1 --budgets 512,1024 --out results");
-  add_task_options(*command, *options);
-  add_model_options(*command, options->model);
-  add_decoding_options(*command, options->decoding);
-  command->remove_option(command->get_option("--heads"));
-  add_eval_lists(*command, options->lists);
-  add_common_options(*command, options->common);
+  add_eval_options(*command, *options);
   command->callback([options] {
     apply_common_options(options->common);
     require(!options->resume || !options->out.empty(), ErrorCode::kInvalidArgument,

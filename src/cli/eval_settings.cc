@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <string>
 #include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "cli/number_checks.h"
 #include "cli/output.h"
+#include "io/fetch/sha256.h"
+#include "io/head_plan/head_plan_files.h"
 
 namespace lychee::cli {
 namespace {
@@ -19,7 +23,18 @@ constexpr int kSmallBudget = 512;
 constexpr int kSmallSink = 16;
 constexpr int kSmallRecent = 64;
 
-constexpr std::array kCompared{"policy", "heads", "budget", "sink", "recent", "cache_correction"};
+// What settings may differ in: by a list, or because a head plan brings its own.
+constexpr std::array kCompared{"policy",
+                               "heads",
+                               "budget",
+                               "sink",
+                               "recent",
+                               "select",
+                               "select_ratio",
+                               "select_mass",
+                               "select_threshold",
+                               "cache_correction",
+                               "layers"};
 
 template <typename T>
 std::vector<std::optional<T>> or_else(const std::vector<T>& list, const std::optional<T>& single) {
@@ -71,7 +86,10 @@ class Settings {
       decoding.sink = kSmallSink;
       decoding.recent = kSmallRecent;
     }
-    const GenerationOptions setting = generation_options(decoding, model_spec_, model_, int64_t{0});
+    GenerationOptions setting = generation_options(decoding, model_spec_, model_, int64_t{0});
+    if (!lists_.policies.empty() && setting.policy != Policy::kLayerShared) {
+      setting.selecting_layers.clear();  // meant for another policy of the list
+    }
     const std::string heads = setting.head_plan ? setting.head_plan->name : "";
     const bool dense = setting.policy == Policy::kDense;
     if (!seen_
@@ -98,19 +116,27 @@ class Settings {
 }  // namespace
 
 void add_eval_lists(CLI::App& command, EvalLists& lists) {
-  command.add_option("--policies", lists.policies, "Policies to compare: a,b,…")->delimiter(',');
+  command.add_option("--policies", lists.policies, "Policies to compare: a,b,…")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->excludes("--policy");
   command.add_option("--budgets", lists.budgets, "Budgets to compare: a,b,…")
       ->delimiter(',')
+      ->allow_extra_args(false)
+      ->excludes("--budget")
       ->check(whole_number(1));
   command
       .add_option("--heads", lists.heads,
                   "Head plans to compare: folders, uniform:N, random:N:SEED, builtin, "
                   "builtin:swapped")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       .add_option("--cache-corrections", lists.corrections,
                   "Periods of cache correction to compare: a,b,…; 0: off")
       ->delimiter(',')
+      ->allow_extra_args(false)
+      ->excludes("--cache-correction")
       ->check(whole_number());
 }
 
@@ -124,24 +150,33 @@ std::vector<GenerationOptions> eval_settings(const EvalLists& lists,
 nlohmann::ordered_json describe_settings(const std::vector<GenerationOptions>& settings,
                                          const Engine& engine, const ModelOptions& model,
                                          const CommonOptions& common) {
-  nlohmann::ordered_json json = describe_options(settings.front(), engine, model, common);
-  auto& list = json["settings"] = nlohmann::ordered_json::array();
+  nlohmann::ordered_json json{{"model", model.model}};  // what differs first is what a user is told
+  json.update(describe_options(settings.front(), engine, model, common));
+  auto list = nlohmann::ordered_json::array();
   for (const GenerationOptions& setting : settings) {
     const auto all = describe_options(setting, engine, model, common);
     nlohmann::ordered_json entry;
     for (const char* name : kCompared) {
-      entry[name] = all[name];
+      entry[name] = all.value(name, nlohmann::ordered_json());
     }
     list.push_back(entry);
   }
   for (const char* name : kCompared) {
     nlohmann::ordered_json values = nlohmann::ordered_json::array();
-    for (const auto& entry : json["settings"]) {
+    for (const auto& entry : list) {
       if (std::find(values.begin(), values.end(), entry[name]) == values.end()) {
         values.push_back(entry[name]);
       }
     }
     json[name] = values.size() == 1 ? values.front() : values;
+  }
+  json["settings"] = std::move(list);
+  auto& plans = json["head_plans_sha256"] = nlohmann::ordered_json::object();
+  for (const GenerationOptions& setting : settings) {
+    if (setting.head_plan) {
+      const std::string roles = io::format_roles(*setting.head_plan);
+      plans[setting.head_plan->name] = io::sha256_hex(roles);
+    }
   }
   return json;
 }

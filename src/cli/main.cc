@@ -1,10 +1,12 @@
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <exception>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "lychee/error.h"
 #include "lychee/version.h"
@@ -63,6 +65,10 @@ int run_program(int argc, char** argv) {
       lychee::cli::print_error(explain(app, error));
       return 2;
     }
+  } catch (const lychee::cli::Interrupted& interrupted) {
+    lychee::cli::finish_stdout();
+    std::raise(interrupted.signal());
+    return 128 + interrupted.signal();  // the first process of a container outlives the signal
   }
   lychee::cli::finish_stdout();
   return 0;

@@ -29,7 +29,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_flag("--exact", options.exact, "f32 arithmetic throughout (slower)")->group(group);
   command
       .add_option("--max-cache-tokens", options.max_cache_tokens,
-                  "KV cache capacity; default: what memory allows")
+                  "KV cache capacity, of which policy page-bound takes a 16th more than there are "
+                  "tokens; default: what memory allows")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
   command

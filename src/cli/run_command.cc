@@ -124,8 +124,10 @@ class RunSession {
     const Clock::time_point start = Clock::now();
     Sequence sequence = engine_.create_sequence(generation_);
     if (!prefill(sequence, ids, interrupt)) {
-      fail(ErrorCode::kInvalidArgument, "interrupted while reading the prompt");
+      print_note("stopped while the prompt was read");
+      interrupt.throw_if_interrupted();
     }
+    engine_.wait();
     const double prefill_s = std::chrono::duration<double>(Clock::now() - start).count();
     // Shared pages are copied before they are written: no fork unless it is needed.
     std::optional<Sequence> past;
@@ -146,6 +148,7 @@ class RunSession {
       print_note(fmt::format("stopped at {} tokens: the model's context or the KV cache is full",
                              sequence.length()));
     }
+    interrupt.throw_if_interrupted();
   }
 
  private:
@@ -219,6 +222,7 @@ void add_run_command(CLI::App& app) {
                       "Prompt as token ids: a JSON array, or ids separated by white space");
   command->add_flag("--template", options->use_template,
                     "Send the prompt as a user message through the model's chat template");
+  command->get_option("--token-ids")->excludes("--template");
   command->add_option("--system", options->system, "System message, with --template or --chat");
   auto* chat = command->add_flag("--chat", options->chat,
                                  "Talk: every line is a message, the cache is kept");
@@ -236,6 +240,8 @@ void add_run_command(CLI::App& app) {
     require(options->token_ids_file.empty() ||
                 (options->prompt.empty() && options->prompt_file.empty()),
             ErrorCode::kInvalidArgument, "give either --token-ids or a text prompt, not both");
+    require(options->system.empty() || options->use_template || options->chat,
+            ErrorCode::kInvalidArgument, "--system needs --template or --chat");
     RunSession session(*options);
     if (options->chat) {
       session.chat();

@@ -123,7 +123,7 @@ class Scorer {
   }
 
   void compare(size_t position, std::span<const float> dense, std::span<const float> policy) {
-    const double kl = eval::kl_divergence(dense, policy);
+    const double kl = eval::kl_divergence(eval::log_softmax(dense), eval::log_softmax(policy));
     const bool agree = eval::argmax(dense) == eval::argmax(policy);
     kl_[position] = kl;
     agree_[position] = agree;

@@ -85,6 +85,10 @@ Sequence Engine::fork(const Sequence& sequence) {
 Sequence Engine::fork(const Sequence& sequence, const GenerationOptions& options) {
   Sequence copy = create_sequence(options);
   copy.impl_->table = impl_->cache->share(sequence.impl_->table);
+  if (options.policy == Policy::kPageBound) {
+    copy.impl_->summaries.table = impl_->cache->share(sequence.impl_->summaries.table);
+    copy.impl_->summaries.num_complete = sequence.impl_->summaries.num_complete;
+  }
   copy.impl_->token_ids = sequence.impl_->token_ids;
   copy.impl_->logits = sequence.impl_->fetch_logits();
   if (options.cache_correction > 0) {
@@ -104,7 +108,6 @@ bool Engine::prefill(Sequence& sequence, std::span<const int32_t> token_ids,
   impl_->check_tokens(token_ids);
   impl_->make_room(target, begin, begin + total);
   target.uncorrected.clear();
-  target.summaries.invalidate_from(begin);
   target.forget_logits();
   bool going = true;
   int64_t rows = 0;
@@ -118,7 +121,7 @@ bool Engine::prefill(Sequence& sequence, std::span<const int32_t> token_ids,
     }
     going = !progress || progress(done + rows, total) || done + rows == total;
   }
-  impl_->cache->truncate(target.table, sequence.length());
+  impl_->truncate(target, sequence.length());
   impl_->pending->set(rows - 1, {&target.logits});
   return sequence.length() == begin + total;
 }
@@ -172,11 +175,14 @@ void Engine::truncate(Sequence& sequence, int64_t length) {
   target.uncorrected.resize(
       static_cast<size_t>(std::max<int64_t>(0, std::ssize(target.uncorrected) - dropped)));
   target.token_ids.resize(static_cast<size_t>(length));
-  target.summaries.invalidate_from(length);
-  impl_->cache->truncate(target.table, length);
+  impl_->truncate(target, length);
   if (dropped > 0) {
     target.forget_logits();
   }
+}
+
+void Engine::wait() {
+  impl_->decoder->wait();
 }
 
 int32_t Engine::sample(Sequence& sequence) {

@@ -1,8 +1,10 @@
 #include "engine/engine_impl.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
+#include "base/math.h"
 #include "kernels/linear/linear.h"
 
 namespace lychee {
@@ -32,19 +34,43 @@ void Engine::Impl::check_tokens(std::span<const int32_t> ids) const {
 bool Engine::Impl::has_room(Sequence::Impl& sequence) {
   const auto length = static_cast<int64_t>(sequence.token_ids.size());
   return length < info.context_length &&
-         cache->prepare_write(sequence.table, length + 1 - sequence.tokens_written_next(),
-                              length + 1);
+         prepare_pages(sequence, length + 1 - sequence.tokens_written_next(), length + 1);
+}
+
+bool Engine::Impl::prepare_pages(Sequence::Impl& sequence, int64_t begin, int64_t end) {
+  if (!cache->prepare_write(sequence.table, begin, end)) {
+    return false;
+  }
+  if (sequence.options.policy != Policy::kPageBound) {
+    return true;
+  }
+  model::PageSummaries& summaries = sequence.summaries;
+  summaries.invalidate_from(begin);
+  return cache->prepare_write(summaries.table, summaries.num_complete,
+                              ceil_div(end, int64_t{attention::kBoundPageSize}));
+}
+
+void Engine::Impl::truncate(Sequence::Impl& sequence, int64_t length) {
+  cache->truncate(sequence.table, length);
+  sequence.summaries.invalidate_from(length);
+  cache->truncate(sequence.summaries.table, ceil_div(length, int64_t{attention::kBoundPageSize}));
 }
 
 void Engine::Impl::make_room(Sequence::Impl& sequence, int64_t begin, int64_t end) {
   require(end <= info.context_length, ErrorCode::kInvalidArgument, "a sequence of ", end,
           " tokens is longer than the model's context of ", info.context_length);
-  if (!cache->prepare_write(sequence.table, begin, end)) {
-    const auto own = static_cast<int64_t>(sequence.table.pages().size());
+  if (!prepare_pages(sequence, begin, end)) {
+    const auto own =
+        std::ssize(sequence.table.pages()) + std::ssize(sequence.summaries.table.pages());
+    // Pages of summaries, one to so many of tokens, are rounded up.
+    const int64_t pages = own + cache->free_pages();
+    const int64_t for_summaries = sequence.options.policy == Policy::kPageBound
+                                      ? ceil_div(pages, int64_t{attention::kBoundPageSize} + 1)
+                                      : 0;
     fail(ErrorCode::kOutOfMemory, "a sequence of ", end,
-         " tokens does not fit in the KV cache: ", "at most ",
-         (own + cache->free_pages()) * kPageSize, " fit beside the other sequences, at ",
-         cache->shape().bytes_per_token(), " bytes a token");
+         " tokens does not fit in the KV cache: ", "at most ", (pages - for_summaries) * kPageSize,
+         " fit beside the other sequences, at ", cache->shape().bytes_per_token(),
+         " bytes a token");
   }
 }
 
@@ -85,7 +111,6 @@ void Engine::Impl::correct(Sequence::Impl& sequence, int32_t id) {
   const auto end = static_cast<int64_t>(sequence.token_ids.size()) + 1;
   const int64_t begin = end - static_cast<int64_t>(ids.size());
   make_room(sequence, begin, end);
-  sequence.summaries.invalidate_from(begin);
   pending->fetch();
   // Longer periods than a prefill chunk go in pieces; causality makes that the same pass.
   int64_t rows = 0;

@@ -26,6 +26,11 @@ struct Engine::Impl {
 
   // Throws Error(kInvalidArgument) for an id the model does not have.
   void check_tokens(std::span<const int32_t> ids) const;
+  // Pages to write positions [begin, end) of a sequence, and the summaries that its policy keeps of
+  // them. False when pages run out.
+  [[nodiscard]] bool prepare_pages(Sequence::Impl& sequence, int64_t begin, int64_t end);
+  // Gives back the pages beyond `length` tokens.
+  void truncate(Sequence::Impl& sequence, int64_t length);
   // Throws Error for positions beyond the context or pages that are not to be had.
   void make_room(Sequence::Impl& sequence, int64_t begin, int64_t end);
   // Whether the context and the cache can take one more token.

@@ -113,6 +113,7 @@ GenerationResult Engine::generate(std::string_view prompt, const GenerationOptio
     canceled.finish_reason = FinishReason::kCanceled;
     return canceled;
   }
+  wait();
   const double prefill_s = seconds_since(prefill_start);
   const double before_decode = seconds_since(start);
   GenerationResult result = generate(sequence, on_text);

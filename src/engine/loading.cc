@@ -81,7 +81,7 @@ void Engine::Impl::make_cuda_decoder(const EngineOptions& options, const engine:
   const auto stream = std::make_shared<const Stream>();
   cache = std::make_unique<model::KvCache>(
       plan.kv, plan.num_pages(),
-      std::make_unique<model::CudaKvMemory>(plan.num_pages() * plan.kv.bytes_per_page(), stream));
+      std::make_unique<model::CudaKvMemory>(plan.kv.bytes(plan.num_pages()), stream));
   decoder = std::make_unique<model::CudaDecoder>(
       files, *cache, stream,
       model::CudaDecoderOptions{.weights = engine::cuda_weights(options.weights),

@@ -14,7 +14,6 @@ void Engine::fill_cache_with_noise(Sequence& sequence, int64_t length, uint64_t 
   Sequence::Impl& target = *sequence.impl_;
   impl_->make_room(target, begin, length);
   target.uncorrected.clear();
-  target.summaries.invalidate_from(begin);
   target.forget_logits();
   impl_->decoder->fill_noise(begin, length, seed, target.table.pages());
   const auto vocab_size = static_cast<uint64_t>(impl_->info.vocab_size);

@@ -32,6 +32,7 @@ Sequence::Impl::Impl(model::KvCache& kv_cache, engine::PendingLogits& pending_lo
 Sequence::Impl::~Impl() {
   pending.forget(logits);
   cache.truncate(table, 0);
+  cache.truncate(summaries.table, 0);
 }
 
 const std::vector<float>& Sequence::Impl::fetch_logits() {

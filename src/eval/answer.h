@@ -22,11 +22,10 @@ struct Answer {
 
 using KeepGoing = std::function<bool()>;
 
-// Generates all `answers` to `query` to their ends: an end token, a stop string, max_tokens, or
-// text that `task` calls settled; or, for a forced query, as many tokens as that has. Their
-// sequences stand behind the question. With `together` one batch decodes them, and the time of a
-// step is divided among them; without it, one after the other. Returns false when `keep_going` said
-// so.
+// Generates all `answers` to `query` to their ends: an end token, max_tokens, or text that `task`
+// calls settled; or, for a forced query, as many tokens as that has. Their sequences stand behind
+// the question. With `together` one batch decodes them, and the time of a step is divided among
+// them; without it, one after the other. Returns false when `keep_going` said so.
 bool generate_answers(Engine& engine, const Task& task, const Query& query,
                       std::span<Answer> answers, bool together, const KeepGoing& keep_going);
 
@@ -41,10 +40,10 @@ struct Followed {
 
 // Feeds `token_ids` by decode steps to every sequence of `followed` and compares what they predict
 // for tokens 1… with what the dense one among them does; token 0 was predicted by the prompt. With
-// `dense_index` beyond them, a fork of `context` is followed besides. Returns false when
-// `keep_going` said so.
+// `dense_index` beyond them, a fork of `context` is followed besides. `together` as above. Returns
+// false when `keep_going` said so.
 bool follow(Engine& engine, const Sequence& context, int64_t dense_index,
-            std::span<const int32_t> token_ids, std::span<Followed> followed,
+            std::span<const int32_t> token_ids, std::span<Followed> followed, bool together,
             const KeepGoing& keep_going);
 
 }  // namespace lychee::eval

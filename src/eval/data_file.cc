@@ -17,12 +17,15 @@ void guard(const std::string& name, int64_t number, BadLines& bad,
     return;
   } catch (const nlohmann::json::exception& error) {
     reason = error.what();
+    reason.erase(0, reason.find("] ") + 2);  // "[json.exception.…] "
   } catch (const Error& error) {
     reason = error.what();
   }
-  require(bad.skip, ErrorCode::kInvalidArgument, name, ", line ", number, ": ", reason,
-          "; --skip-bad leaves such lines out");
-  ++bad.count;
+  const std::string place = name + ", line " + std::to_string(number) + ": " + reason;
+  require(bad.skip, ErrorCode::kInvalidArgument, place, "; --skip-bad leaves such lines out");
+  if (++bad.count == 1) {
+    bad.first = place;
+  }
 }
 
 }  // namespace

@@ -10,10 +10,12 @@
 
 namespace lychee::eval {
 
-// What to do about lines that cannot be used, and how many there were.
+// What to do about lines that cannot be used, how many there were, and what is wrong with the
+// first.
 struct BadLines {
   bool skip = false;
   int64_t count = 0;
+  std::string first = {};
 };
 
 struct DataLine {

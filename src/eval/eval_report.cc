@@ -210,6 +210,20 @@ std::string short_number(double value) {
                                 : fmt::format("{:.3f}", std::abs(value) < 5e-4 ? 0.0 : value);
 }
 
+// Empty where it is not known.
+std::string interval_text(const Interval& interval) {
+  return interval.is_known() ? short_number(interval.low) + "…" + short_number(interval.high) : "";
+}
+
+std::string below_dense(const EvalRow& row) {
+  if (!std::isfinite(row.difference)) {
+    return "";
+  }
+  const std::string interval =
+      interval_text({-row.difference_interval.high, -row.difference_interval.low});
+  return short_number(-row.difference) + (interval.empty() ? "" : " (" + interval + ")");
+}
+
 std::string table_of(const Rows& rows) {
   report::Table table;
   table.header = {"task", "length",      "setting", "samples",  "score",
@@ -221,12 +235,7 @@ std::string table_of(const Rows& rows) {
     }
     table.rows.push_back(
         {row.task, std::to_string(row.length), row.setting(), std::to_string(row.samples),
-         short_number(row.score),
-         short_number(row.interval.low) + "…" + short_number(row.interval.high),
-         std::isfinite(row.difference) ? fmt::format("{} ({}…{})", short_number(-row.difference),
-                                                     short_number(-row.difference_interval.high),
-                                                     short_number(-row.difference_interval.low))
-                                       : "",
+         short_number(row.score), interval_text(row.interval), below_dense(row),
          fmt::format("{:.3f}", row.kv_read), fmt::format("{:.1f}", row.tokens_per_s), more});
   }
   return html_table(table);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -9,6 +10,9 @@ namespace lychee::eval {
 struct Interval {
   double low = 0;
   double high = 1;
+
+  // False of one that too few values leave open.
+  [[nodiscard]] bool is_known() const { return std::isfinite(low) && std::isfinite(high); }
 };
 
 // Wilson's interval for the share behind `successes` of `trials`; [0, 1] for no trials. Unlike the

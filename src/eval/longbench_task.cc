@@ -33,6 +33,7 @@ struct Dataset {
   bool first_line;          // alone is scored
   bool chat;                // the chat template is used
   std::string_view prompt;  // with {context} and {input}
+  bool one_line = false;    // a newline ends the answer, but is not its first token
 };
 
 double f1(std::string_view text, std::string_view reference, const Means&) {
@@ -91,7 +92,7 @@ constexpr std::array kDatasets{
     Dataset{"gov_report", rouge, 512, false, true, kSummary},
     Dataset{"qmsum", rouge, 512, false, true, kMeeting},
     Dataset{"multi_news", rouge, 512, false, true, kSummary},
-    Dataset{"samsum", rouge, 128, true, false, kExamples},
+    Dataset{"samsum", rouge, 128, true, false, kExamples, true},
     Dataset{"vcsum", rouge_chinese, 512, false, true,
             "请读下面的会议记录，用一段话概括会议的内容。\n\n{context}\n\n概括："},
     Dataset{"trec", class_named, 64, true, false, kExamples},
@@ -114,6 +115,13 @@ std::string replace(std::string text, std::string_view mark, const std::string& 
   return at == std::string::npos ? text : text.replace(at, mark.size(), value);
 }
 
+// The last token of a newline; none where the tokenizer drops it.
+std::vector<int32_t> newline_ids(const samples::Encoder& encode) {
+  const std::vector<int32_t> ids = encode("\n");
+  const bool is_dropped = ids.size() <= encode("").size();  // the tokenizer's leading tokens alone
+  return is_dropped ? std::vector<int32_t>() : std::vector<int32_t>{ids.back()};
+}
+
 class LongbenchTask : public Task {
  public:
   // `segmenter` may be null where no Chinese words are counted.
@@ -124,7 +132,8 @@ class LongbenchTask : public Task {
         segmenter_(std::move(segmenter)),
         encode_(inputs.encode),
         decode_(inputs.decode),
-        wrap_(inputs.wrap) {}
+        wrap_(inputs.wrap),
+        end_ids_(dataset.one_line ? newline_ids(inputs.encode) : std::vector<int32_t>()) {}
 
   [[nodiscard]] std::string name() const override { return std::string(dataset_.name); }
   [[nodiscard]] int num_samples(int asked) const override {
@@ -151,11 +160,9 @@ class LongbenchTask : public Task {
     prompt.queries.push_back({.token_ids = {},
                               .references = item.answers,
                               .max_tokens = dataset_.generated_tokens,
-                              .stop = {},
+                              .end_ids = end_ids_,
+                              .min_tokens = dataset_.one_line ? 1 : 0,
                               .classes = item.classes});
-    if (dataset_.name == "samsum") {
-      prompt.queries.back().stop = {"\n"};
-    }
     return prompt;
   }
 
@@ -188,6 +195,7 @@ class LongbenchTask : public Task {
   samples::Encoder encode_;
   std::function<std::string(std::span<const int32_t>)> decode_;
   std::function<std::string(std::string_view, std::string_view)> wrap_;
+  std::vector<int32_t> end_ids_;
 };
 
 bool counts_chinese_words(const Dataset& dataset) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
 
 #include "base/check.h"
 #include "eval/math_grader.h"
@@ -46,7 +47,6 @@ class MathTask : public Task {
       prompt.queries.push_back({.token_ids = {},
                                 .references = {problem.answer, std::to_string(problem.tolerance)},
                                 .max_tokens = room,
-                                .stop = {},
                                 .seed = sample_seed(name(), seeded)});
     }
     return prompt;
@@ -66,6 +66,18 @@ class MathTask : public Task {
   std::function<std::string(std::string_view, std::string_view)> wrap_;
 };
 
+// The first of `names` that `line` has.
+const nlohmann::json& field(const nlohmann::json& line, std::initializer_list<const char*> names) {
+  std::string all;
+  for (const char* name : names) {
+    if (line.contains(name)) {
+      return line.at(name);
+    }
+    all.append(all.empty() ? "" : ", ").append(name);
+  }
+  fail(ErrorCode::kInvalidArgument, "has no field ", all);
+}
+
 Problem parse_olympiad(const nlohmann::json& line) {
   Problem problem{line.at("question").get<std::string>(), "", 0};
   for (const auto& answer : line.at("final_answer")) {
@@ -82,10 +94,8 @@ Problem parse_olympiad(const nlohmann::json& line) {
 }
 
 Problem parse_aime(const nlohmann::json& line) {
-  Problem problem{line.contains("problem") ? line.at("problem").get<std::string>()
-                                           : line.at("question").get<std::string>(),
-                  "", 0};
-  const auto& answer = line.at("answer");
+  Problem problem{field(line, {"problem", "Problem", "question"}).get<std::string>(), "", 0};
+  const nlohmann::json& answer = field(line, {"answer", "Answer", "final_answer"});
   problem.answer = answer.is_number_integer() ? std::to_string(answer.get<int64_t>())
                                               : answer.get<std::string>();
   require(!problem.answer.empty() &&
@@ -112,6 +122,8 @@ TaskList make_math_tasks(const TaskInputs& inputs) {
       }
     });
   }
+  require(!aime.empty() || !olympiad.empty(), ErrorCode::kInvalidArgument,
+          "math: no line of --data can be used");
   TaskList tasks;
   if (!aime.empty()) {
     tasks.push_back(std::make_unique<MathTask>(true, std::move(aime), inputs));

@@ -32,7 +32,7 @@ ResultFolder::ResultFolder(const fs::path& folder, const nlohmann::ordered_json&
   fs::create_directories(folder, error);
   require(!error, ErrorCode::kIo, "cannot create ", folder.string(), ": ", error.message());
   const fs::path options_path = folder / "options.json";
-  const bool has_results = fs::exists(path_, error) && fs::file_size(path_, error) > 0;
+  const bool has_results = fs::is_regular_file(path_, error) && fs::file_size(path_, error) > 0;
   require(resume || !has_results, ErrorCode::kInvalidArgument, folder.string(),
           " holds results already: give --resume to go on, or another folder");
   if (has_results) {

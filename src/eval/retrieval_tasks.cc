@@ -22,8 +22,7 @@ Prompt as_prompt(samples::Sample sample, bool forced = false) {
   for (samples::Question& question : sample.questions) {
     prompt.queries.push_back({.token_ids = std::move(question.token_ids),
                               .references = {question.answer},
-                              .max_tokens = std::ssize(question.answer_ids),
-                              .stop = {}});
+                              .max_tokens = std::ssize(question.answer_ids)});
     if (forced) {
       prompt.queries.back().forced = std::move(question.answer_ids);
     }
@@ -68,11 +67,14 @@ class NeedleTask : public Task {
 class PhraseTask : public Task {
  public:
   explicit PhraseTask(const TaskInputs& inputs)
-      : encode_(inputs.encode), decode_(inputs.decode), book_(inputs.book) {}
+      : encode_(inputs.encode),
+        decode_(inputs.decode),
+        book_(inputs.book),
+        options_(inputs.phrase) {}
   [[nodiscard]] std::string name() const override { return "phrase"; }
   [[nodiscard]] Prompt make(const SampleId& id) const override {
-    return as_prompt(samples::make_phrase(encode_, *book_, id.length, sample_seed(name(), id)),
-                     true);
+    return as_prompt(
+        samples::make_phrase(encode_, *book_, id.length, sample_seed(name(), id), options_), true);
   }
   double score(std::string_view, const Query&, Metrics&) const override { return 0; }
   double score_forced(std::span<const int32_t> said, const Query& query,
@@ -86,6 +88,7 @@ class PhraseTask : public Task {
   samples::Encoder encode_;
   std::function<std::string(std::span<const int32_t>)> decode_;
   std::shared_ptr<const samples::Book> book_;
+  samples::PhraseOptions options_;
 };
 
 }  // namespace

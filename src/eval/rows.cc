@@ -48,17 +48,32 @@ void add_score(const Group& group, EvalRow& row) {
   }
 }
 
+// What a row's score averages: the loss, of which perplexity is the exponential.
+double averaged(const SampleResult& result) {
+  const auto loss = result.metrics.find("nll");
+  return result.task == "perplexity" && loss != result.metrics.end() ? loss->second : result.score;
+}
+
 void add_difference(const Group& group, const std::map<SampleResult::Key, double>& dense,
                     EvalRow& row) {
   std::vector<double> differences;
+  std::vector<double> of_dense;
   for (const SampleResult* result : group) {
     const auto found = dense.find({result->task, result->length, result->sample, "", "", 0, 0});
     if (found != dense.end()) {
-      differences.push_back(result->score - found->second);
+      differences.push_back(averaged(*result) - found->second);
+      of_dense.push_back(found->second);
     }
   }
   row.difference = mean(differences);
   row.difference_interval = bootstrap_interval(differences);
+  if (row.task == "perplexity") {  // exp(a) - exp(b) = exp(b) · expm1(a - b)
+    const double perplexity = std::exp(mean(of_dense));
+    for (double* value :
+         {&row.difference, &row.difference_interval.low, &row.difference_interval.high}) {
+      *value = perplexity * std::expm1(*value);
+    }
+  }
 }
 
 void add_costs(const Group& group, EvalRow& row) {
@@ -149,7 +164,7 @@ std::vector<EvalRow> summarize(const std::vector<SampleResult>& results) {
     }
     groups[entry->second].push_back(&result);
     if (result.policy == "dense") {
-      dense[{result.task, result.length, result.sample, "", "", 0, 0}] = result.score;
+      dense[{result.task, result.length, result.sample, "", "", 0, 0}] = averaged(result);
     }
   }
   for (size_t i = 0; i < rows.size(); ++i) {

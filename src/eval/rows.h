@@ -22,7 +22,8 @@ struct EvalRow {
   double score = 0;  // mean of the samples, 0 … 1; of perplexity: over all tokens
   Interval interval;
   // Mean of the samples' differences to dense decoding of the same prompts, with its bootstrap
-  // interval; NaN where there is no dense row.
+  // interval; NaN where there is no dense row. Of perplexity: of both perplexities, the interval
+  // with dense's held fixed.
   double difference = 0;
   Interval difference_interval;
   double kv_read = 1;

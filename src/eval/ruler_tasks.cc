@@ -33,7 +33,6 @@ class RulerTask : public Task {
     prompt.queries.push_back({.token_ids = {},
                               .references = std::move(sample.references),
                               .max_tokens = task_.generated_tokens,
-                              .stop = {},
                               .may_settle = true});
     return prompt;
   }

@@ -93,6 +93,7 @@ class SampleRun {
       going = keep_going(done);
       return going;
     });
+    engine_.wait();
     first.prefilled_tokens = std::ssize(prompt_.context_ids);
     first.prefill_seconds = seconds_since(start);
     return going;
@@ -109,12 +110,14 @@ class SampleRun {
       if (!query.token_ids.empty()) {
         const Clock::time_point start = Clock::now();
         engine_.prefill(asked, query.token_ids);
+        engine_.wait();
         results.front().prefill_seconds += seconds_since(start);
       }
       std::vector<Answer> answers;
       for (const GenerationOptions* setting : settings) {
         GenerationOptions generation = *setting;
         generation.seed = query.seed;
+        generation.stop_token_ids = query.end_ids;
         answers.push_back({.sequence = engine_.fork(asked, generation)});
       }
       if (!generate_answers(engine_, task_, query, answers, options_.together, polling())) {
@@ -163,7 +166,7 @@ class SampleRun {
         settings.begin(), settings.end(),
         [](const GenerationOptions* setting) { return setting->policy == Policy::kDense; });
     if (!follow(engine_, context, dense - settings.begin(), prompt_.continuation, followed,
-                polling())) {
+                options_.together, polling())) {
       return false;
     }
     const auto steps = static_cast<double>(prompt_.continuation.size() - 1);

@@ -61,6 +61,8 @@ TaskList make_tasks(const std::vector<std::string>& names, const TaskInputs& inp
     const auto* entry = std::find_if(kEntries.begin(), kEntries.end(),
                                      [&](const TaskEntry& one) { return one.name == name; });
     TaskList made = entry != kEntries.end() ? entry->make(inputs) : make_ruler_tasks(name, inputs);
+    require(!made.empty() || entry == kEntries.end(), ErrorCode::kInvalidArgument, name,
+            ": no line of --data can be used");
     require(!made.empty(), ErrorCode::kInvalidArgument, "no task '", name,
             "'; eval --help lists them");
     for (auto& task : made) {

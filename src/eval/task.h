@@ -13,6 +13,7 @@
 
 #include "eval/data_file.h"
 #include "samples/book.h"
+#include "samples/phrase.h"
 #include "samples/ruler.h"
 #include "samples/sample.h"
 #include "text/word_segmenter.h"
@@ -27,7 +28,8 @@ struct Query {
   std::vector<int32_t> token_ids;
   std::vector<std::string> references;  // what the answer is scored against
   int64_t max_tokens = 0;
-  std::vector<std::string> stop;
+  std::vector<int32_t> end_ids = {};      // that end the answer, beside the model's own
+  int64_t min_tokens = 0;                 // of the answer before an end token may come
   uint64_t seed = 0;                      // of sampling
   std::vector<std::string> classes = {};  // that the answer is one of
   bool may_settle = false;                // is_settled may say so before the end
@@ -91,6 +93,7 @@ struct TaskInputs {
   BadLines* bad = nullptr;                         // for its lines; never null where there is data
   int64_t decode_tokens = 128;                     // that perplexity and recall follow
   int attempts = 1;                                // at a problem of math
+  samples::PhraseOptions phrase = {};
   // Jieba's data, read when a dataset counts Chinese words.
   std::filesystem::path words = text::default_word_folder();
 };

@@ -71,7 +71,7 @@ void read_text_files(const fs::path& folder, ModelFiles& files) {
 nlohmann::json read_config(const fs::path& folder, ModelFiles& files) {
   const fs::path path = folder / "config.json";
   const std::string text = read_text_file(path);
-  files.header_sha256 = sha256_hex(std::as_bytes(std::span(text)));
+  files.header_sha256 = sha256_hex(text);
   nlohmann::json config = parse_json(text, path.string());
   if (files.generation.eos_ids.empty()) {
     files.generation.eos_ids = read_eos_ids(JsonObject(config, path.string()));

@@ -90,6 +90,11 @@ CudaActivations::CudaActivations(const io::ModelConfig& config, const CudaWeight
   qkv = floats(2);
   attended = floats(3);
   gate = floats(4);
+  rounded_normed = reinterpret_cast<bf16*>(normed);
+  rounded_q = attended;
+  rounded_attended =
+      reinterpret_cast<bf16*>(attended) + max_rows * config.num_q_heads * config.head_dim;
+  rounded_gate = reinterpret_cast<bf16*>(gate);
   rope_table = floats(5);
   ids = reinterpret_cast<int32_t*>(places[6]);
   positions = reinterpret_cast<int64_t*>(places[7]);

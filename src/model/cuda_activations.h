@@ -17,16 +17,21 @@ struct CudaActivations {
   [[nodiscard]] static int64_t bytes(const io::ModelConfig& config, int max_rows);
 
   int64_t max_rows;
-  float* x;            // [max_rows, hidden_size], the residual stream
-  float* normed;       // same
-  float* qkv;          // [max_rows, (num_q_heads + 2 num_kv_heads) · head_dim]
-  float* attended;     // [max_rows, num_q_heads · head_dim]
-  float* gate;         // [max_rows, intermediate_size]
-  float* rope_table;   // [max_rows, head_dim]
-  float* inv_freq;     // [kMaxDecodeRows, head_dim / 2]
-  float* logits;       // [kMaxDecodeRows, vocab_size]
-  int32_t* ids;        // [max_rows], of a prefill
-  int64_t* positions;  // same
+  float* x;         // [max_rows, hidden_size], the residual stream
+  float* normed;    // same
+  float* qkv;       // [max_rows, (num_q_heads + 2 num_kv_heads) · head_dim]
+  float* attended;  // [max_rows, num_q_heads · head_dim]
+  float* gate;      // [max_rows, intermediate_size]
+  // Prompts keep some of them in bf16 (q: in the cache's 16-bit type) in the same memory.
+  bf16* rounded_normed;    // where normed is
+  void* rounded_q;         // [max_rows, num_q_heads · head_dim], first half of attended
+  bf16* rounded_attended;  // same shape, second half of attended
+  bf16* rounded_gate;      // [max_rows, intermediate_size], where gate is
+  float* rope_table;       // [max_rows, head_dim]
+  float* inv_freq;         // [kMaxDecodeRows, head_dim / 2]
+  float* logits;           // [kMaxDecodeRows, vocab_size]
+  int32_t* ids;            // [max_rows], of a prefill
+  int64_t* positions;      // same
   void* linear_workspace;
   void* argmax_workspace;
   int32_t* greedy_ids;  // [kMaxDecodeRows], in pinned host memory

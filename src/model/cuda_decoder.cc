@@ -1,12 +1,11 @@
 #include "model/cuda_decoder.h"
 
-#include <cmath>
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/attention/kv_append.h"
-#include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/page_summary.h"
 #include "kernels/linear/linear.h"
 #include "kernels/noise/fill_kv.h"
 #include "model/rope_frequencies.h"
@@ -16,15 +15,37 @@ namespace lychee::model {
 CudaDecoder::CudaDecoder(const io::ModelFiles& files, KvCache& cache,
                          std::shared_ptr<const Stream> stream, const CudaDecoderOptions& options)
     : config_(files.config),
-      exact_(options.exact),
       cache_(cache),
       stream_(std::move(stream)),
       host_weights_(load_weights(files)),
       layers_(files.config, host_weights_, stream_, options),
+      prompt_(files.config, cache, layers_, stream_, options.exact),
       step_(files.config, cache.layer(0)),
       graphs_(files.config, cache, layers_, step_, stream_) {
-  require(!config_.mlp_bias, ErrorCode::kUnsupported,
-          "a model with biases in its MLP runs on the CPU alone; use --device cpu");
+  if (cache.shape().dtype == DType::kF8E4M3) {
+    choose_scales();
+  }
+}
+
+void CudaDecoder::choose_scales() {
+  constexpr int64_t kTokens = 512;
+  constexpr uint64_t kSeed = 1;
+  const int64_t count =
+      std::min({kTokens, int64_t{layers_.activations().max_rows}, config_.context_length,
+                cache_.num_pages() * attention::kPageSize});
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t word = noise::random_word(kSeed, static_cast<uint64_t>(i));
+    ids.push_back(static_cast<int32_t>(word % static_cast<uint64_t>(config_.vocab_size)));
+  }
+  PageTable table;
+  require(cache_.prepare_write(table, 0, count), ErrorCode::kInternal, "scales of ", count,
+          " tokens: no pages");
+  choosing_scales_ = true;
+  prefill(ids, 0, count, table.pages());
+  choosing_scales_ = false;
+  stream_->synchronize();
+  cache_.truncate(table, 0);
 }
 
 void CudaDecoder::prefill(std::span<const int32_t> token_ids, int64_t first_position,
@@ -33,51 +54,17 @@ void CudaDecoder::prefill(std::span<const int32_t> token_ids, int64_t first_posi
   const auto rows = std::ssize(token_ids);
   require(rows <= act.max_rows, ErrorCode::kInternal, "prefill of ", rows, " rows, built for ",
           act.max_rows);
-  const int32_t* page_table = step_.upload_prompt(token_ids, first_position, pages, act, *stream_);
+  const int32_t* page_table =
+      step_.upload_prompt(token_ids, first_position, pages, prompt_.max_pages(), act, *stream_);
   if (rope_depends_on_length(config_)) {
     layers_.set_frequencies(rope_length);
   }
   layers_.embed(rows, act.ids);
   layers_.make_rope_table(rows, act.positions, nullptr);
-  const CudaLayers::Qkv qkv = layers_.qkv_of(rows, false);
-  for (int layer = 0; layer < config_.num_layers; ++layer) {
-    layers_.project_qkv(layer, rows, qkv);
-    attend_prompt(rows, first_position, page_table, qkv, cache_.layer(layer));
-    layers_.add_attention(layer, rows);
-    layers_.add_mlp(layer, rows);
-  }
+  prompt_.run(rows, first_position, page_table, choosing_scales_);
   layers_.final_norm(rows);
   decoded_ = false;
   made_rows_ = {};
-}
-
-void CudaDecoder::attend_prompt(int64_t rows, int64_t first_position, const int32_t* page_table,
-                                const CudaLayers::Qkv& qkv, const attention::PagedKv& kv) {
-  attention::cuda::kv_append({.num_tokens = static_cast<int>(rows),
-                              .num_kv_heads = config_.num_kv_heads,
-                              .head_dim = config_.head_dim,
-                              .first_position = first_position,
-                              .k = qkv.k,
-                              .v = qkv.v,
-                              .row_stride = qkv.kv_stride,
-                              .page_table = page_table,
-                              .kv = kv},
-                             stream_->get());
-  attention::cuda::prefill_attention(
-      {.num_tokens = static_cast<int>(rows),
-       .num_q_heads = config_.num_q_heads,
-       .num_kv_heads = config_.num_kv_heads,
-       .head_dim = config_.head_dim,
-       .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)),
-       .first_position = first_position,
-       .q = qkv.q,
-       .q_row_stride = qkv.q_stride,
-       .page_table = page_table,
-       .kv = kv,
-       .out = layers_.activations().attended,
-       .exact = exact_,
-       .workspace = nullptr},
-      stream_->get());
 }
 
 void CudaDecoder::decode(std::span<DecodeRow> rows) {
@@ -95,16 +82,46 @@ void CudaDecoder::decode(std::span<DecodeRow> rows) {
     }
   }
   step_.upload(rows, plan, inv_freq, *stream_);
+  catch_up_summaries(rows, plan);
   graphs_.launch(plan.shape);
   ids_ready_.record(stream_->get());
   decoded_ = true;
   if (plan.shape.counts_ids()) {
     ids_ready_.synchronize();
   }
-  const int32_t* num_ids =
-      plan.shape.counts_ids() ? step_.places(plan.shape).num_ids_log_host : nullptr;
+  const CudaStepMemory::Places at = step_.places(plan.shape);
+  const int32_t* num_ids = plan.shape.counts_ids() ? at.num_ids_log_host : nullptr;
   for (size_t row = 0; row < rows.size(); ++row) {
     rows[row].tokens_read = tokens_read(rows, row, plan, config_, num_ids);
+  }
+  if (plan.shape.observes_recall) {
+    report_recall(rows, plan, config_, at.set_lse_host, at.dense_lse_host, num_ids);
+  }
+}
+
+void CudaDecoder::catch_up_summaries(std::span<DecodeRow> rows, const CudaStepPlan& plan) {
+  const CudaStepMemory::Places at = step_.places(plan.shape);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const size_t first_head = row * static_cast<size_t>(config_.num_kv_heads);
+    if (plan.tables.ranks_pages.empty() || plan.tables.ranks_pages.back()[first_head] == 0) {
+      continue;
+    }
+    // The page of the step's own token is the step's.
+    const auto index = static_cast<int64_t>(row);
+    const int64_t num_complete = rows[row].position / attention::kBoundPageSize;
+    PageSummaries& summaries = *rows[row].summaries;
+    for (int layer = 0; layer < config_.num_layers; ++layer) {
+      attention::cuda::page_summary(
+          {.num_kv_heads = config_.num_kv_heads,
+           .head_dim = config_.head_dim,
+           .first_page = summaries.num_complete,
+           .kv_len = num_complete * attention::kBoundPageSize,
+           .page_table = at.page_tables + index * at.page_table_stride,
+           .summary_table = at.summary_tables + index * at.summary_table_stride,
+           .kv = cache_.layer(layer)},
+          stream_->get());
+    }
+    summaries.num_complete = (rows[row].position + 1) / attention::kBoundPageSize;
   }
 }
 
@@ -136,7 +153,7 @@ std::optional<int32_t> CudaDecoder::greedy(int64_t row) {
 
 void CudaDecoder::fill_noise(int64_t begin, int64_t end, uint64_t seed,
                              std::span<const int32_t> pages) {
-  const int32_t* page_table = step_.upload_prompt({}, 0, pages, layers_.activations(), *stream_);
+  const int32_t* page_table = step_.upload_prompt({}, 0, pages, 0, layers_.activations(), *stream_);
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     noise::cuda::fill_kv({.num_layers = config_.num_layers,
                           .layer = layer,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "model/cuda_layers.h"
+#include "model/cuda_prompt.h"
 #include "model/cuda_step_graphs.h"
 #include "model/cuda_step_memory.h"
 #include "model/decoder.h"
@@ -33,6 +34,7 @@ class CudaDecoder final : public Decoder {
   void decode(std::span<DecodeRow> rows) override;
   void logits(int64_t first_row, int64_t num_rows, float* out) override;
   [[nodiscard]] std::optional<int32_t> greedy(int64_t row) override;
+  void wait() override { stream_->synchronize(); }
   void fill_noise(int64_t begin, int64_t end, uint64_t seed,
                   std::span<const int32_t> pages) override;
   [[nodiscard]] const ModelWeights& weights() const override { return host_weights_; }
@@ -41,22 +43,27 @@ class CudaDecoder final : public Decoder {
   }
 
  private:
-  // K and V of a prompt's rows to the cache, then attention over it.
-  void attend_prompt(int64_t rows, int64_t first_position, const int32_t* page_table,
-                     const CudaLayers::Qkv& qkv, const attention::PagedKv& kv);
+  // Chooses the scales of a cache of 8-bit floats by K and V of a prompt of random tokens, always
+  // the same ones: what is computed later depends neither on who used the cache first nor on how
+  // prompts are cut.
+  void choose_scales();
+  // The summaries of the bound pages that a prompt, or another policy, left to a row of
+  // `page-bound`.
+  void catch_up_summaries(std::span<DecodeRow> rows, const CudaStepPlan& plan);
   // The row of the activations' logits that holds `first_row` of the last pass, `num_rows` of them
   // made.
   [[nodiscard]] int64_t made_row(int64_t first_row, int64_t num_rows);
 
   const io::ModelConfig& config_;
-  bool exact_;
   KvCache& cache_;
   std::shared_ptr<const Stream> stream_;
   ModelWeights host_weights_;
   CudaLayers layers_;
+  CudaPrompt prompt_;
   CudaStepMemory step_;
   CudaStepGraphs graphs_;
   Event ids_ready_;
+  bool choosing_scales_ = false;
 
   bool decoded_ = false;  // the last pass was a decode step: all its logits are made
   std::pair<int64_t, int64_t> made_rows_;  // else: first row and count of those that are

@@ -1,6 +1,7 @@
 #include "model/cuda_layers.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -27,6 +28,18 @@ std::unique_ptr<linear::DeviceGemm> load_gemm() {
     log_warn(std::string("prompts will be slow: ") + error.what());
     return nullptr;
   }
+}
+
+// Rows of y without gaps.
+linear::DeviceLinearTarget target_of(const CudaLinear& linear, float* y) {
+  return {linear.weight, linear.bias, y, linear.weight.out_features};
+}
+
+std::array<linear::DeviceLinearTarget, 3> qkv_targets(const CudaLayer& weights,
+                                                      const CudaLayers::Qkv& qkv) {
+  return {{{weights.q.weight, weights.q.bias, qkv.q, qkv.q_stride},
+           {weights.k.weight, weights.k.bias, qkv.k, qkv.kv_stride},
+           {weights.v.weight, weights.v.bias, qkv.v, qkv.kv_stride}}};
 }
 
 }  // namespace
@@ -158,21 +171,24 @@ void CudaLayers::apply(std::span<const linear::DeviceLinearTarget> targets, int6
 
 void CudaLayers::apply(const CudaLinear& linear, int64_t rows, const float* x, float* y,
                        bool accumulate) {
-  const linear::DeviceLinearTarget target{linear.weight, linear.bias, y,
-                                          linear.weight.out_features};
+  const linear::DeviceLinearTarget target = target_of(linear, y);
   apply({&target, 1}, rows, x, accumulate, false);
 }
 
 void CudaLayers::project_qkv(int layer_index, int64_t rows, const Qkv& qkv) {
   const CudaLayer& weights = layer(layer_index);
   normalize(weights.attention_norm, rows);
-  const linear::DeviceLinearTarget targets[] = {
-      {weights.q.weight, weights.q.bias, qkv.q, qkv.q_stride},
-      {weights.k.weight, weights.k.bias, qkv.k, qkv.kv_stride},
-      {weights.v.weight, weights.v.bias, qkv.v, qkv.kv_stride}};
-  apply(targets, rows, act_.normed, false, false);
+  apply(qkv_targets(weights, qkv), rows, act_.normed, false, false);
+  norm_qk(weights, rows, qkv);
+  rotate_qk(rows, qkv);
+}
+
+void CudaLayers::norm_qk(const CudaLayer& weights, int64_t rows, const Qkv& qkv) {
   norm_heads(weights.q_norm, qkv.q, config_.num_q_heads, rows, qkv.q_stride);
   norm_heads(weights.k_norm, qkv.k, config_.num_kv_heads, rows, qkv.kv_stride);
+}
+
+void CudaLayers::rotate_qk(int64_t rows, const Qkv& qkv) {
   if (qkv.k == qkv.q + int64_t{config_.num_q_heads} * config_.head_dim) {
     rotate(qkv.q, config_.num_q_heads + config_.num_kv_heads, rows, qkv.q_stride);
   } else {
@@ -193,6 +209,68 @@ void CudaLayers::add_mlp(int layer_index, int64_t rows) {
       {weights.up.weight, weights.up.bias, act_.gate, config_.intermediate_size}};
   apply(targets, rows, act_.normed, false, true);
   apply(weights.down, rows, act_.gate, act_.x, true);
+}
+
+bool CudaLayers::keeps_rounded(int64_t rows) const {
+  const auto rounds = [](const CudaLinear& linear) {
+    return linear.weight.format != linear::DeviceFormat::kF32 && linear.weight.in_features % 8 == 0;
+  };
+  return rows > linear::kMaxDeviceDecodeRows && gemm_ != nullptr && !options_.exact &&
+         !config_.mlp_bias &&  // which rounded gates and ups are made without
+         config_.head_dim % 8 == 0 &&
+         std::all_of(weights_.layers().begin(), weights_.layers().end(), [&](const CudaLayer& l) {
+           return rounds(l.q) && rounds(l.k) && rounds(l.v) && rounds(l.o) && rounds(l.gate) &&
+                  rounds(l.up) && rounds(l.down);
+         });
+}
+
+void CudaLayers::normalize_rounded(const float* weight, int64_t rows) {
+  norm::cuda::rms_norm(norm::RoundedRmsNormParams{.num_rows = rows,
+                                                  .dim = config_.hidden_size,
+                                                  .x = act_.x,
+                                                  .x_stride = config_.hidden_size,
+                                                  .weight = weight,
+                                                  .eps = config_.rms_norm_eps,
+                                                  .y = act_.rounded_normed,
+                                                  .y_stride = config_.hidden_size},
+                       stream_->get());
+}
+
+void CudaLayers::apply_rounded(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
+                               const bf16* x, bool accumulate, bf16* swiglu) {
+  const int64_t in_features = targets.front().weight.in_features;
+  linear::cuda::prompt_linear({.num_rows = rows,
+                               .in_features = in_features,
+                               .x = x,
+                               .x_stride = in_features,
+                               .targets = targets,
+                               .accumulate = accumulate,
+                               .swiglu = swiglu,
+                               .gemm = gemm_.get(),
+                               .workspace = act_.linear_workspace},
+                              stream_->get());
+}
+
+void CudaLayers::project_rounded_qkv(int layer_index, int64_t rows, const Qkv& qkv) {
+  const CudaLayer& weights = layer(layer_index);
+  normalize_rounded(weights.attention_norm, rows);
+  apply_rounded(qkv_targets(weights, qkv), rows, act_.rounded_normed, false, nullptr);
+  norm_qk(weights, rows, qkv);
+}
+
+void CudaLayers::add_rounded_attention(int layer_index, int64_t rows) {
+  const linear::DeviceLinearTarget target = target_of(layer(layer_index).o, act_.x);
+  apply_rounded({&target, 1}, rows, act_.rounded_attended, true, nullptr);
+}
+
+void CudaLayers::add_rounded_mlp(int layer_index, int64_t rows) {
+  const CudaLayer& weights = layer(layer_index);
+  normalize_rounded(weights.mlp_norm, rows);
+  const linear::DeviceLinearTarget gate_up[] = {{weights.gate.weight, nullptr, nullptr, 0},
+                                                {weights.up.weight, nullptr, nullptr, 0}};
+  apply_rounded(gate_up, rows, act_.rounded_normed, false, act_.rounded_gate);
+  const linear::DeviceLinearTarget target = target_of(weights.down, act_.x);
+  apply_rounded({&target, 1}, rows, act_.rounded_gate, true, nullptr);
 }
 
 void CudaLayers::final_norm(int64_t rows) {

@@ -48,6 +48,16 @@ class CudaLayers {
   // The output projection of what was attended, and the MLP: each is added to x.
   void add_attention(int layer, int64_t rows);
   void add_mlp(int layer, int64_t rows);
+
+  // Whether products of so many rows can take activations that were rounded to bf16 where they were
+  // made: the same values, moved once instead of three times.
+  [[nodiscard]] bool keeps_rounded(int64_t rows) const;
+  // Like those without `rounded`, where keeps_rounded(rows); Q and K are still to be rotated.
+  void project_rounded_qkv(int layer, int64_t rows, const Qkv& qkv);
+  void rotate_qk(int64_t rows, const Qkv& qkv);
+  void add_rounded_attention(int layer, int64_t rows);  // of rounded_attended
+  void add_rounded_mlp(int layer, int64_t rows);
+
   // x to normed.
   void final_norm(int64_t rows);
   // Logits of rows of normed, and the best id of each.
@@ -58,14 +68,19 @@ class CudaLayers {
 
  private:
   [[nodiscard]] const CudaLayer& layer(int index) const;
-  // RMSNorm of x into normed.
+  // RMSNorm of x into normed, or into rounded_normed.
   void normalize(const float* weight, int64_t rows);
+  void normalize_rounded(const float* weight, int64_t rows);
+  void norm_qk(const CudaLayer& weights, int64_t rows, const Qkv& qkv);
   void norm_heads(const float* weight, float* heads, int num_heads, int64_t rows,
                   int64_t row_stride);
   void rotate(float* heads, int num_heads, int64_t rows, int64_t row_stride);
   void apply(std::span<const linear::DeviceLinearTarget> targets, int64_t rows, const float* x,
              bool accumulate, bool swiglu);
   void apply(const CudaLinear& linear, int64_t rows, const float* x, float* y, bool accumulate);
+  // To the targets' y, or to `swiglu`.
+  void apply_rounded(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
+                     const bf16* x, bool accumulate, bf16* swiglu);
 
   const io::ModelConfig& config_;
   CudaDecoderOptions options_;

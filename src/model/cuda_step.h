@@ -37,6 +37,10 @@ struct CudaStepShape {
     bool operator==(const Streaming&) const = default;
   };
   std::vector<Streaming> streaming;
+  // What rows of `page-bound` rank pages by, before the attention of every layer. A launch serves
+  // the rows that rank alike.
+  std::vector<Selection> page_bound;
+  bool observes_recall = false;  // by any row
 
   bool operator==(const CudaStepShape&) const = default;
 
@@ -50,6 +54,8 @@ struct CudaStepTables {
   std::vector<int32_t> set_of_head;          // [num_layers, batch, num_kv_heads]
   std::vector<uint8_t> emit_scores;          // same
   std::vector<std::vector<uint8_t>> active;  // per group, same
+  // Per selection of shape.page_bound, and last for any of them, [batch, num_kv_heads].
+  std::vector<std::vector<uint8_t>> ranks_pages;
 
   bool operator==(const CudaStepTables&) const = default;
 };
@@ -59,8 +65,6 @@ struct CudaStepPlan {
   CudaStepTables tables;
 };
 
-// Throws Error(kUnsupported) for policy page-bound and for a recall observer, which the CPU alone
-// serves.
 [[nodiscard]] CudaStepPlan plan_cuda_step(std::span<const DecodeRow> rows,
                                           const io::ModelConfig& config);
 
@@ -69,5 +73,12 @@ struct CudaStepPlan {
 [[nodiscard]] double tokens_read(std::span<const DecodeRow> rows, size_t row,
                                  const CudaStepPlan& plan, const io::ModelConfig& config,
                                  const int32_t* num_ids);
+
+// Tells the rows' observers what their sparse heads covered, layer by layer. The logs of the
+// softmax sums over the sets and over everything are [num_layers, batch, num_q_heads], num_ids as
+// above.
+void report_recall(std::span<const DecodeRow> rows, const CudaStepPlan& plan,
+                   const io::ModelConfig& config, const float* set_lse, const float* dense_lse,
+                   const int32_t* num_ids);
 
 }  // namespace lychee::model

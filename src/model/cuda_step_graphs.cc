@@ -6,6 +6,8 @@
 
 #include "kernels/attention/hybrid_decode.h"
 #include "kernels/attention/kv_append.h"
+#include "kernels/attention/page_bound.h"
+#include "kernels/attention/page_summary.h"
 #include "kernels/attention/score_sets.h"
 #include "kernels/attention/select_tokens.h"
 #include "model/rope_frequencies.h"
@@ -53,6 +55,10 @@ void CudaStepGraphs::enqueue_step(const CudaStepShape& shape) {
   layers_.make_rope_table(rows, at.positions,
                           rope_depends_on_length(config_) ? at.inv_freq : nullptr);
   enqueue_streaming_sets(shape, at);
+  if (shape.observes_recall) {
+    static_assert(attention::HybridDecodeParams::kDense == -1);
+    fill_on_device(at.all_dense, 0xff, rows * config_.num_kv_heads * 4, stream_->get());
+  }
   const CudaLayers::Qkv qkv = layers_.qkv_of(rows, rows > 1);
   selecting_ = false;
   for (int layer = 0; layer < config_.num_layers; ++layer) {
@@ -66,6 +72,11 @@ void CudaStepGraphs::enqueue_step(const CudaStepShape& shape) {
   if (shape.counts_ids()) {
     copy_to_host(at.num_ids_log_host, at.num_ids_log,
                  config_.num_layers * rows * config_.num_kv_heads * 4, stream_->get());
+  }
+  if (shape.observes_recall) {
+    const int64_t bytes = config_.num_layers * rows * config_.num_q_heads * 4;
+    copy_to_host(at.set_lse_host, at.set_lse, bytes, stream_->get());
+    copy_to_host(at.dense_lse_host, at.dense_lse, bytes, stream_->get());
   }
   layers_.final_norm(rows);
   layers_.make_logits(0, rows);
@@ -93,6 +104,37 @@ void CudaStepGraphs::wait_for_selection() {
   }
 }
 
+void CudaStepGraphs::enqueue_page_bound(const CudaStepShape& shape,
+                                        const CudaStepMemory::Places& at,
+                                        const attention::PagedKv& kv, const float* q) {
+  if (shape.page_bound.empty()) {
+    return;
+  }
+  attention::cuda::page_summary_rows({.batch = shape.batch,
+                                      .num_kv_heads = config_.num_kv_heads,
+                                      .head_dim = config_.head_dim,
+                                      .page_tables = at.page_tables,
+                                      .page_table_stride = at.page_table_stride,
+                                      .summary_tables = at.summary_tables,
+                                      .summary_table_stride = at.summary_table_stride,
+                                      .kv_lens = at.kv_lens,
+                                      .active = at.ranks_pages.back(),
+                                      .kv = kv},
+                                     stream_->get());
+  for (size_t i = 0; i < shape.page_bound.size(); ++i) {
+    attention::PageBoundParams p = memory_.page_bound_params(shape, shape.page_bound[i]);
+    p.kv_lens = at.kv_lens;
+    p.q = q;
+    p.summary_tables = at.summary_tables;
+    p.kv = kv;
+    p.token_ids = at.token_ids;
+    p.num_ids = at.num_ids;
+    p.workspace = at.page_bound_workspace;
+    p.active = at.ranks_pages[i];
+    attention::cuda::page_bound(p, stream_->get());
+  }
+}
+
 void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at,
                                        int layer, const CudaLayers::Qkv& qkv) {
   const attention::PagedKv kv = cache_.layer(layer);
@@ -108,6 +150,7 @@ void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaSte
                                    .kv = kv},
                                   stream_->get());
   wait_for_selection();
+  enqueue_page_bound(shape, at, kv, qkv.q);
   const int64_t heads = int64_t{shape.batch} * config_.num_kv_heads;
   if (shape.counts_ids()) {
     copy_on_device(at.num_ids_log + layer * heads, at.num_ids, heads * 4, stream_->get());
@@ -118,6 +161,17 @@ void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaSte
   p.page_tables = at.page_tables;
   p.kv_lens = at.kv_lens;
   p.kv = kv;
+  p.out = layers_.activations().attended;
+  p.workspace = at.attention_workspace;
+  p.arrivals = at.arrivals;
+  if (shape.observes_recall) {
+    // Once with every head dense, for the sum of its softmax; what follows overwrites the output.
+    const int64_t first = int64_t{layer} * shape.batch * config_.num_q_heads;
+    p.set_of_head = at.all_dense;
+    p.lse = at.dense_lse + first;
+    attention::cuda::hybrid_decode(p, stream_->get());
+    p.lse = at.set_lse + first;
+  }
   p.set_of_head = at.set_of_head + layer * heads;
   p.token_ids = at.token_ids;
   p.num_ids = at.num_ids;
@@ -125,9 +179,6 @@ void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaSte
     p.scores = at.scores;
     p.emit_scores = at.emit_scores + layer * heads;
   }
-  p.out = layers_.activations().attended;
-  p.workspace = at.attention_workspace;
-  p.arrivals = at.arrivals;
   attention::cuda::hybrid_decode(p, stream_->get());
 }
 

@@ -29,6 +29,9 @@ class CudaStepGraphs {
   // What the graph of a step records.
   void enqueue_step(const CudaStepShape& shape);
   void enqueue_streaming_sets(const CudaStepShape& shape, const CudaStepMemory::Places& at);
+  // The sets that rows of `page-bound` read in `layer`.
+  void enqueue_page_bound(const CudaStepShape& shape, const CudaStepMemory::Places& at,
+                          const attention::PagedKv& kv, const float* q);
   void enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at, int layer,
                          const CudaLayers::Qkv& qkv);
   void enqueue_selection(const CudaStepShape& shape, const CudaStepMemory::Places& at, int layer);

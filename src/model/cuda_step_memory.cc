@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/attention/hybrid_decode.h"
+#include "kernels/attention/page_bound.h"
 #include "kernels/attention/select_tokens.h"
 #include "model/cuda_memory.h"
 
@@ -12,6 +13,17 @@ namespace lychee::model {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
+
+// Pages of summaries that a row of `page-bound` has, at most.
+int64_t summary_stride(const CudaStepShape& shape) {
+  return shape.page_bound.empty() ? 0
+                                  : ceil_div(shape.max_kv_len, int64_t{attention::kBoundPageSize} *
+                                                                   attention::kPageSize);
+}
+
+size_t num_rank_tables(const CudaStepShape& shape) {
+  return shape.page_bound.empty() ? 0 : shape.page_bound.size() + 1;
+}
 
 }  // namespace
 
@@ -22,11 +34,17 @@ struct CudaStepMemory::Offsets {
   int64_t changing_bytes;
   int64_t page_tables, set_of_head, emit_scores;
   std::vector<int64_t> active;
+  int64_t summary_tables;
+  std::vector<int64_t> ranks_pages;
   int64_t uploaded_bytes;
-  int64_t scores, token_ids, num_ids, num_ids_log, arrivals, attention_workspace, select_workspace;
+  int64_t scores, token_ids, num_ids, num_ids_log, all_dense, set_lse, dense_lse;
+  int64_t arrivals, attention_workspace, select_workspace, page_bound_workspace;
   int64_t total_bytes;
   int64_t page_table_stride;
+  int64_t summary_table_stride;
   int64_t arrivals_bytes;
+  // What the host reads after a step: num_ids_log, then the two of lse where recall is observed.
+  int64_t log_bytes, lse_bytes;
 };
 
 CudaStepMemory::Offsets CudaStepMemory::offsets(const CudaStepShape& shape) const {
@@ -47,11 +65,22 @@ CudaStepMemory::Offsets CudaStepMemory::offsets(const CudaStepShape& shape) cons
   for (size_t i = 0; i < shape.groups.size(); ++i) {
     at.active.push_back(layout.add(config_.num_layers * heads));
   }
+  at.summary_table_stride = summary_stride(shape);
+  at.summary_tables = layout.add(batch * at.summary_table_stride * 4);
+  for (size_t i = 0; i < num_rank_tables(shape); ++i) {
+    at.ranks_pages.push_back(layout.add(heads));
+  }
   at.uploaded_bytes = layout.bytes();
   at.scores = layout.add(shape.groups.empty() ? 0 : heads * shape.max_kv_len * kFloat);
   at.token_ids = layout.add(heads * shape.set_stride * 4);
   at.num_ids = layout.add(heads * 4);
-  at.num_ids_log = layout.add(config_.num_layers * heads * 4);
+  at.log_bytes = config_.num_layers * heads * 4;
+  at.num_ids_log = layout.add(at.log_bytes);
+  at.lse_bytes =
+      shape.observes_recall ? config_.num_layers * batch * config_.num_q_heads * kFloat : 0;
+  at.set_lse = layout.add(at.lse_bytes);
+  at.dense_lse = layout.add(at.lse_bytes);
+  at.all_dense = layout.add(shape.observes_recall ? heads * 4 : 0);
   at.arrivals_bytes = attention::cuda::hybrid_decode_num_arrivals(decode) * 4;
   at.arrivals = layout.add(at.arrivals_bytes);
   at.attention_workspace = layout.add(attention::cuda::hybrid_decode_workspace_bytes(decode));
@@ -61,6 +90,10 @@ CudaStepMemory::Offsets CudaStepMemory::offsets(const CudaStepShape& shape) cons
                                               select_params(shape, group.selection)));
   }
   at.select_workspace = layout.add(select_bytes);
+  at.page_bound_workspace =
+      layout.add(shape.page_bound.empty()
+                     ? 0
+                     : attention::cuda::page_bound_workspace_bytes(page_bound_params(shape, {})));
   at.total_bytes = layout.bytes();
   return at;
 }
@@ -89,6 +122,20 @@ attention::SelectTokensParams CudaStepMemory::select_params(const CudaStepShape&
   return p;
 }
 
+attention::PageBoundParams CudaStepMemory::page_bound_params(const CudaStepShape& shape,
+                                                             const Selection& selection) const {
+  attention::PageBoundParams p{};
+  p.batch = shape.batch;
+  p.num_q_heads = config_.num_q_heads;
+  p.num_kv_heads = config_.num_kv_heads;
+  p.head_dim = config_.head_dim;
+  p.max_kv_len = shape.max_kv_len;
+  p.summary_table_stride = summary_stride(shape);
+  p.selection = selection;
+  p.token_ids_stride = shape.set_stride;
+  return p;
+}
+
 bool CudaStepMemory::reserve(const CudaStepShape& shape, const Stream& stream) {
   const Offsets at = offsets(shape);
   bool moved = false;
@@ -102,9 +149,8 @@ bool CudaStepMemory::reserve(const CudaStepShape& shape, const Stream& stream) {
     pinned_ = PinnedBuffer(at.uploaded_bytes);
     moved = true;
   }
-  const int64_t log_bytes = int64_t{config_.num_layers} * shape.batch * config_.num_kv_heads * 4;
-  if (log_.bytes() < log_bytes) {
-    log_ = PinnedBuffer(log_bytes);
+  if (log_.bytes() < at.log_bytes + 2 * at.lse_bytes) {
+    log_ = PinnedBuffer(at.log_bytes + 2 * at.lse_bytes);
     moved = true;
   }
   if (moved) {
@@ -130,14 +176,25 @@ CudaStepMemory::Places CudaStepMemory::places(const CudaStepShape& shape) const 
   for (const int64_t offset : at.active) {
     places.active.push_back(reinterpret_cast<uint8_t*>(memory_.data() + offset));
   }
+  place(at.summary_tables, places.summary_tables);
+  places.summary_table_stride = at.summary_table_stride;
+  for (const int64_t offset : at.ranks_pages) {
+    places.ranks_pages.push_back(reinterpret_cast<uint8_t*>(memory_.data() + offset));
+  }
   place(at.scores, places.scores);
   place(at.token_ids, places.token_ids);
   place(at.num_ids, places.num_ids);
   place(at.num_ids_log, places.num_ids_log);
   places.num_ids_log_host = reinterpret_cast<int32_t*>(log_.data());
+  place(at.all_dense, places.all_dense);
+  place(at.set_lse, places.set_lse);
+  place(at.dense_lse, places.dense_lse);
+  places.set_lse_host = reinterpret_cast<float*>(log_.data() + at.log_bytes);
+  places.dense_lse_host = reinterpret_cast<float*>(log_.data() + at.log_bytes + at.lse_bytes);
   place(at.arrivals, places.arrivals);
   places.attention_workspace = memory_.data() + at.attention_workspace;
   places.select_workspace = memory_.data() + at.select_workspace;
+  places.page_bound_workspace = memory_.data() + at.page_bound_workspace;
   return places;
 }
 
@@ -168,6 +225,18 @@ void CudaStepMemory::upload(std::span<const DecodeRow> rows, const CudaStepPlan&
             rows[i].pages.data(), pages * sizeof(int32_t));
   }
   const CudaStepTables& tables = plan.tables;
+  for (size_t i = 0; i < rows.size() && !tables.ranks_pages.empty(); ++i) {
+    if (tables.ranks_pages.back()[i * static_cast<size_t>(config_.num_kv_heads)] != 0) {
+      const int64_t pages =
+          ceil_div(rows[i].position + 1, int64_t{attention::kBoundPageSize} * attention::kPageSize);
+      replace(at.summary_tables + static_cast<int64_t>(i) * at.summary_table_stride * 4,
+              rows[i].summaries->table.pages().data(),
+              static_cast<size_t>(pages) * sizeof(int32_t));
+    }
+  }
+  for (size_t i = 0; i < tables.ranks_pages.size(); ++i) {
+    replace(at.ranks_pages[i], tables.ranks_pages[i].data(), tables.ranks_pages[i].size());
+  }
   replace(at.set_of_head, tables.set_of_head.data(), tables.set_of_head.size() * sizeof(int32_t));
   replace(at.emit_scores, tables.emit_scores.data(), tables.emit_scores.size());
   for (size_t i = 0; i < tables.active.size(); ++i) {
@@ -185,13 +254,14 @@ void CudaStepMemory::upload(std::span<const DecodeRow> rows, const CudaStepPlan&
 
 const int32_t* CudaStepMemory::upload_prompt(std::span<const int32_t> token_ids,
                                              int64_t first_position, std::span<const int32_t> pages,
-                                             const CudaActivations& activations,
+                                             int64_t min_pages, const CudaActivations& activations,
                                              const Stream& stream) {
   const auto rows = std::ssize(token_ids);
   DeviceLayout layout;
   layout.add(rows * 4);
   const int64_t positions_at = layout.add(rows * 8);
-  const int64_t pages_at = layout.add(std::ssize(pages) * 4);
+  const int64_t num_pages = std::max(std::ssize(pages), min_pages);
+  const int64_t pages_at = layout.add(num_pages * 4);
   if (prompt_host_.bytes() < layout.bytes()) {
     stream.synchronize();
     prompt_host_ = PinnedBuffer(2 * layout.bytes());
@@ -203,11 +273,12 @@ const int32_t* CudaStepMemory::upload_prompt(std::span<const int32_t> token_ids,
   for (int64_t i = 0; i < rows; ++i) {
     positions[i] = first_position + i;
   }
-  std::copy(pages.begin(), pages.end(), reinterpret_cast<int32_t*>(prompt_host_.data() + pages_at));
+  auto* table = reinterpret_cast<int32_t*>(prompt_host_.data() + pages_at);
+  std::fill(std::copy(pages.begin(), pages.end(), table), table + num_pages,
+            pages.empty() ? 0 : pages.back());
   copy_to_device(activations.ids, prompt_host_.data(), rows * 4, stream.get());
   copy_to_device(activations.positions, positions, rows * 8, stream.get());
-  copy_to_device(prompt_pages_.data(), prompt_host_.data() + pages_at, std::ssize(pages) * 4,
-                 stream.get());
+  copy_to_device(prompt_pages_.data(), table, num_pages * 4, stream.get());
   copied_.record(stream.get());
   return reinterpret_cast<const int32_t*>(prompt_pages_.data());
 }

@@ -16,12 +16,6 @@ namespace lychee::model {
 using attention::HybridDecodeParams;
 using attention::kBoundPageSize;
 
-void PageSummaries::invalidate_from(int64_t position) {
-  for (Layer& layer : layers) {
-    layer.complete_pages = std::min(layer.complete_pages, position / kBoundPageSize);
-  }
-}
-
 DecodeAttention::DecodeAttention(const io::ModelConfig& config)
     : num_layers_(config.num_layers),
       num_q_heads_(config.num_q_heads),
@@ -32,15 +26,9 @@ DecodeAttention::DecodeAttention(const io::ModelConfig& config)
 namespace {
 
 int64_t max_set_size(const AttentionPolicy& policy, int64_t kv_len) {
-  const Selection& selection = policy.selection();
-  const int64_t size = max_selected(selection, kv_len);
-  if (policy.policy() != Policy::kPageBound) {
-    return size;
-  }
-  // Pages with forced tokens come whole, which may take more than the budget.
-  const int64_t pages =
-      attention::page_bound_max_selected(static_cast<int>(size), selection.sink, selection.recent);
-  return std::min(kv_len, std::max(size, pages));
+  return policy.policy() == Policy::kPageBound
+             ? attention::page_bound_max_selected(policy.selection(), kv_len)
+             : max_selected(policy.selection(), kv_len);
 }
 
 }  // namespace
@@ -153,7 +141,7 @@ void DecodeAttention::run_layer(int layer, const attention::PagedKv& kv, const f
     if (action(row, layer, 0) == HeadAction::kPageBound) {
       rank_pages(row, layer, kv, q + row * static_cast<size_t>(num_q_heads_ * head_dim_));
     }
-    count_read(row, layer, kv.dtype);
+    count_read(row, layer);
   }
   HybridDecodeParams p = params(kv, q, out);
   p.workspace = scratch_.take(attention::cpu::hybrid_decode_workspace_bytes(p));
@@ -169,36 +157,30 @@ void DecodeAttention::run_layer(int layer, const attention::PagedKv& kv, const f
 void DecodeAttention::rank_pages(size_t row, int layer, const attention::PagedKv& kv,
                                  const float* q) {
   const int64_t kv_len = states_[row].kv_len;
-  const Selection& selection = rows_[row].policy->selection();
   PageSummaries& summaries = *rows_[row].summaries;
-  summaries.layers.resize(static_cast<size_t>(num_layers_));
-  PageSummaries::Layer& pages = summaries.layers[static_cast<size_t>(layer)];
-  const int64_t num_pages = ceil_div(kv_len, int64_t{kBoundPageSize});
-  const auto size = static_cast<size_t>(num_pages * num_kv_heads_ * head_dim_);
-  if (pages.k_min.size() < size) {
-    pages.k_min.resize(size);
-    pages.k_max.resize(size);
-  }
+  const std::span<const int32_t> summary_pages = summaries.table.pages();
   attention::cpu::page_summary({.num_kv_heads = num_kv_heads_,
                                 .head_dim = head_dim_,
-                                .first_page = pages.complete_pages,
+                                .first_page = summaries.num_complete,
                                 .kv_len = kv_len,
                                 .page_table = rows_[row].pages.data(),
-                                .kv = kv,
-                                .k_min = pages.k_min.data(),
-                                .k_max = pages.k_max.data()});
-  pages.complete_pages = kv_len / kBoundPageSize;
+                                .summary_table = summary_pages.data(),
+                                .kv = kv});
+  if (layer == num_layers_ - 1) {
+    summaries.num_complete = kv_len / kBoundPageSize;
+  }
   const int64_t set = set_row(row, 0);
-  attention::PageBoundParams p{.num_q_heads = num_q_heads_,
+  attention::PageBoundParams p{.batch = 1,
+                               .num_q_heads = num_q_heads_,
                                .num_kv_heads = num_kv_heads_,
                                .head_dim = head_dim_,
-                               .kv_len = kv_len,
+                               .kv_lens = &kv_len,
+                               .max_kv_len = kv_len,
                                .q = q,
-                               .k_min = pages.k_min.data(),
-                               .k_max = pages.k_max.data(),
-                               .budget = static_cast<int>(effective_budget(selection, kv_len)),
-                               .sink = selection.sink,
-                               .recent = selection.recent,
+                               .summary_tables = summary_pages.data(),
+                               .summary_table_stride = std::ssize(summary_pages),
+                               .kv = kv,
+                               .selection = rows_[row].policy->selection(),
                                .token_ids = token_ids_.data() + set * set_stride_,
                                .token_ids_stride = set_stride_,
                                .num_ids = num_ids_.data() + set,
@@ -207,20 +189,15 @@ void DecodeAttention::rank_pages(size_t row, int layer, const attention::PagedKv
   attention::cpu::page_bound(p);
 }
 
-void DecodeAttention::count_read(size_t row, int layer, DType kv_dtype) {
+void DecodeAttention::count_read(size_t row, int layer) {
   for (int head = 0; head < num_kv_heads_; ++head) {
     const int32_t set = set_of_head_[static_cast<size_t>(set_row(row, head))];
     const int64_t kv_len = states_[row].kv_len;
-    rows_[row].tokens_read += static_cast<double>(
-        set == HybridDecodeParams::kDense ? kv_len : num_ids_[static_cast<size_t>(set)]);
+    int64_t read = set == HybridDecodeParams::kDense ? kv_len : num_ids_[static_cast<size_t>(set)];
     if (action(row, layer, head) == HeadAction::kPageBound) {
-      // A summary is a minimum and a maximum of K in f32, beside a token's K and V in the cache's
-      // dtype.
-      const double tokens_per_summary =
-          static_cast<double>(sizeof(float)) / static_cast<double>(dtype_bytes(kv_dtype, 1));
-      rows_[row].tokens_read +=
-          tokens_per_summary * static_cast<double>(ceil_div(kv_len, int64_t{kBoundPageSize}));
+      read += ceil_div(kv_len, int64_t{kBoundPageSize});  // a summary takes the place of a token
     }
+    rows_[row].tokens_read += static_cast<double>(read);
   }
 }
 

@@ -38,7 +38,7 @@ class DecodeAttention {
   void replace_sets(size_t row, int layer);
   void select(size_t row, int first_head, int num_heads);
   void observe_recall(size_t row, int layer, const attention::HybridDecodeParams& params);
-  void count_read(size_t row, int layer, DType kv_dtype);
+  void count_read(size_t row, int layer);
   [[nodiscard]] int64_t set_row(size_t row, int kv_head) const {
     return static_cast<int64_t>(row) * num_kv_heads_ + kv_head;
   }

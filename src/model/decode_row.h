@@ -1,27 +1,27 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "lychee/generation.h"
 #include "model/attention_policy.h"
+#include "model/kv_cache.h"
 
 namespace lychee::model {
 
-// Minimum and maximum of K per bound page, layer and KV head of one sequence: what `page-bound`
-// ranks pages by. Filled as far as a step needs it; the last, partial page is made anew each time.
+// Where a `page-bound` sequence keeps the summaries of its bound pages, in all layers: in pages of
+// the cache, a summary in place of a token (attention::PageSummaryParams). A step fills in what is
+// missing; the summary of the last page is made anew each time.
 struct PageSummaries {
-  struct Layer {
-    int64_t complete_pages = 0;
-    std::vector<float> k_min;  // [bound pages, num_kv_heads, head_dim]
-    std::vector<float> k_max;  // same
-  };
-  std::vector<Layer> layers;
+  PageTable table;
+  int64_t num_complete = 0;  // first bound pages whose summaries are there to stay
 
   // K at and after `position` was, or will be, overwritten.
-  void invalidate_from(int64_t position);
+  void invalidate_from(int64_t position) {
+    num_complete = std::min(num_complete, position / attention::kBoundPageSize);
+  }
 };
 
 // One sequence in a batched decode step.

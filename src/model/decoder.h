@@ -32,6 +32,10 @@ class Decoder {
   // moving the logits.
   [[nodiscard]] virtual std::optional<int32_t> greedy(int64_t row) = 0;
 
+  // Returns when the device has done all that was asked of it: prefill and decode may return
+  // before.
+  virtual void wait() {}
+
   // For measuring: K and V drawn from `seed` at positions [begin, end) of all layers (noise.h).
   virtual void fill_noise(int64_t begin, int64_t end, uint64_t seed,
                           std::span<const int32_t> pages) = 0;

@@ -17,8 +17,7 @@ void HostKvMemory::copy(int64_t from, int64_t to, int64_t bytes, int64_t stride,
 }
 
 KvCache::KvCache(const KvCacheShape& shape, int64_t num_pages)
-    : KvCache(shape, num_pages,
-              std::make_unique<HostKvMemory>(num_pages * shape.bytes_per_page())) {}
+    : KvCache(shape, num_pages, std::make_unique<HostKvMemory>(shape.bytes(num_pages))) {}
 
 KvCache::KvCache(const KvCacheShape& shape, int64_t num_pages, std::unique_ptr<KvMemory> memory)
     : shape_(shape),
@@ -99,9 +98,23 @@ attention::PagedKv KvCache::layer(int index) const {
   std::byte* base = memory_->data() + index * layer_bytes_;
   const int64_t token_stride = shape_.head_dim;
   const int64_t head_stride = token_stride * kPageSize;
-  return {
-      shape_.dtype, base,        base + num_pages_ * page_bytes_, head_stride * shape_.num_kv_heads,
-      head_stride,  token_stride};
+  const float* k_scales = scales(index);
+  return {.dtype = shape_.dtype,
+          .k = base,
+          .v = base + num_pages_ * page_bytes_,
+          .page_stride = head_stride * shape_.num_kv_heads,
+          .head_stride = head_stride,
+          .token_stride = token_stride,
+          .k_scales = k_scales,
+          .v_scales = k_scales == nullptr ? nullptr : k_scales + shape_.num_kv_heads};
+}
+
+float* KvCache::scales(int layer) const {
+  if (shape_.scale_bytes() == 0) {
+    return nullptr;
+  }
+  std::byte* first = memory_->data() + shape_.num_layers * layer_bytes_;
+  return reinterpret_cast<float*>(first) + int64_t{2} * layer * shape_.num_kv_heads;
 }
 
 }  // namespace lychee::model

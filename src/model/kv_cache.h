@@ -22,6 +22,15 @@ struct KvCacheShape {
     return int64_t{2} * num_layers * num_kv_heads * dtype_bytes(dtype, head_dim);
   }
   [[nodiscard]] int64_t bytes_per_page() const { return bytes_per_token() * attention::kPageSize; }
+  // Scales of K and V of each head and layer: of 8-bit floats alone.
+  [[nodiscard]] int64_t scale_bytes() const {
+    return dtype == DType::kF8E4M3
+               ? int64_t{2} * num_layers * num_kv_heads * static_cast<int64_t>(sizeof(float))
+               : 0;
+  }
+  [[nodiscard]] int64_t bytes(int64_t num_pages) const {
+    return num_pages * bytes_per_page() + scale_bytes();
+  }
 };
 
 // The pages of one sequence, in order. A page may be shared between tables; see KvCache.
@@ -41,7 +50,7 @@ class KvCache {
  public:
   // In host memory. Throws Error(kOutOfMemory) when the address space cannot be reserved.
   KvCache(const KvCacheShape& shape, int64_t num_pages);
-  // `memory` holds num_pages * shape.bytes_per_page() bytes.
+  // `memory` holds shape.bytes(num_pages).
   KvCache(const KvCacheShape& shape, int64_t num_pages, std::unique_ptr<KvMemory> memory);
 
   // Makes positions [begin, end) writable in `table`: appends pages, and copies the ones that
@@ -53,6 +62,9 @@ class KvCache {
   void truncate(PageTable& table, int64_t length);
 
   [[nodiscard]] attention::PagedKv layer(int index) const;
+  // What layer(index) refers to as k_scales and v_scales, one after the other, to be written before
+  // anything is stored; null unless K and V are 8-bit floats.
+  [[nodiscard]] float* scales(int layer) const;
   [[nodiscard]] const KvCacheShape& shape() const { return shape_; }
   [[nodiscard]] int64_t num_pages() const { return num_pages_; }
   [[nodiscard]] int64_t pages_in_use() const { return pages_in_use_; }
@@ -67,7 +79,8 @@ class KvCache {
   int64_t num_pages_;
   int64_t page_bytes_;   // K, or V, of one page in one layer
   int64_t layer_bytes_;  // K and V of all pages in one layer
-  // [num_layers, 2 (K, V), num_pages, num_kv_heads, kPageSize, head_dim]
+  // [num_layers, 2 (K, V), num_pages, num_kv_heads, kPageSize, head_dim], then scales, [num_layers,
+  // 2, num_kv_heads]
   std::unique_ptr<KvMemory> memory_;
   std::vector<int32_t> reference_counts_;
   std::vector<int32_t> free_;  // used before and given back; taken first, since already committed

@@ -33,19 +33,22 @@ std::vector<float> dense_lse(const HybridDecodeParams& step, int64_t row, Scratc
 
 }  // namespace
 
-// The mass of a set = exp(lse over the set - lse over everything).
+double covered_mass(std::span<const float> set_lse, std::span<const float> dense_lse) {
+  double sum = 0;
+  for (size_t i = 0; i < set_lse.size(); ++i) {
+    sum += std::exp(double{set_lse[i]} - double{dense_lse[i]});
+  }
+  return sum / static_cast<double>(set_lse.size());
+}
+
 std::vector<double> set_recalls(const HybridDecodeParams& step, int64_t row, Scratch& scratch) {
-  const std::vector<float> lse = dense_lse(step, row, scratch);
-  const int group_size = step.num_q_heads / step.num_kv_heads;
-  std::vector<double> recalls(static_cast<size_t>(step.num_kv_heads));
-  for (int head = 0; head < step.num_kv_heads; ++head) {
-    double sum = 0;
-    for (int g = head * group_size; g < (head + 1) * group_size; ++g) {
-      const float set_lse = step.lse[row * step.num_q_heads + g];
-      sum +=
-          std::exp(static_cast<double>(set_lse) - static_cast<double>(lse[static_cast<size_t>(g)]));
-    }
-    recalls[static_cast<size_t>(head)] = sum / group_size;
+  const std::vector<float> dense = dense_lse(step, row, scratch);
+  const auto group_size = static_cast<size_t>(step.num_q_heads / step.num_kv_heads);
+  const std::span<const float> set_lse(step.lse + row * step.num_q_heads, dense.size());
+  std::vector<double> recalls;
+  for (size_t first = 0; first < dense.size(); first += group_size) {
+    recalls.push_back(covered_mass(set_lse.subspan(first, group_size),
+                                   std::span(dense).subspan(first, group_size)));
   }
   return recalls;
 }

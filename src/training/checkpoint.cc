@@ -1,7 +1,6 @@
 #include "training/checkpoint.h"
 
 #include <cstring>
-#include <span>
 #include <type_traits>
 
 #include "base/check.h"
@@ -10,11 +9,8 @@
 namespace lychee::training {
 namespace {
 
-constexpr std::string_view kMagic = "lychee-train-1\n";
-
-std::string digest(std::string_view bytes) {
-  return io::sha256_hex(std::as_bytes(std::span(bytes.data(), bytes.size())));
-}
+constexpr std::string_view kAnyMagic = "lychee-train-";
+constexpr std::string_view kMagic = "lychee-train-2\n";
 
 class Writer {
  public:
@@ -63,7 +59,7 @@ class Reader {
 
 // The order of the fields, for both directions.
 template <typename Archive, typename State>
-void visit(Archive& archive, State& state) {
+void visit_training(Archive& archive, State& state) {
   archive.value(state.step);
   archive.list(state.params);
   archive.list(state.first_moment);
@@ -77,28 +73,51 @@ void visit(Archive& archive, State& state) {
   archive.list(state.histograms);
 }
 
-}  // namespace
-
-std::string encode_checkpoint(const TrainerState& state, const std::string& options) {
-  Writer writer;
-  visit(writer, state);
-  const std::string body = digest(options) + writer.take();
-  return std::string(kMagic) + digest(body) + body;
+template <typename Archive, typename State>
+void visit_refinement(Archive& archive, State& state) {
+  archive.list(state.roles);
+  archive.value(state.objective);
+  archive.value(state.sample);
+  archive.list(state.scales);
+  archive.list(state.sums);
+  archive.list(state.flipped);
+  archive.value(state.converged);
+  archive.list(state.rounds);
+  archive.list(state.swaps);
 }
 
-TrainerState decode_checkpoint(const std::string& bytes, const std::string& options,
-                               const std::string& file) {
+template <typename Archive, typename State>
+void visit(Archive& archive, State& state) {
+  visit_training(archive, state.training);
+  visit_refinement(archive, state.refinement);
+}
+
+}  // namespace
+
+std::string encode_checkpoint(const RunState& state, const std::string& options) {
+  Writer writer;
+  visit(writer, state);
+  const std::string body = io::sha256_hex(options) + writer.take();
+  return std::string(kMagic) + io::sha256_hex(body) + body;
+}
+
+RunState decode_checkpoint(const std::string& bytes, const std::string& options,
+                           const std::string& file) {
   constexpr size_t kDigest = 64;
   const std::string_view view = bytes;
+  require(!view.starts_with(kAnyMagic) || view.starts_with(kMagic), ErrorCode::kInvalidArgument,
+          file,
+          " was written by another version of this program: resume with that one, or give "
+          "another --out folder");
   require(view.starts_with(kMagic) && view.size() >= kMagic.size() + 2 * kDigest,
-          ErrorCode::kInvalidArgument, file, " is no checkpoint of this version");
+          ErrorCode::kInvalidArgument, file, " is no checkpoint");
   const std::string_view body = view.substr(kMagic.size() + kDigest);
-  require(digest(body) == view.substr(kMagic.size(), kDigest), ErrorCode::kInvalidArgument, file,
-          " is damaged: its checksum differs");
-  require(body.substr(0, kDigest) == digest(options), ErrorCode::kInvalidArgument, file,
+  require(io::sha256_hex(body) == view.substr(kMagic.size(), kDigest), ErrorCode::kInvalidArgument,
+          file, " is damaged: its checksum differs");
+  require(body.substr(0, kDigest) == io::sha256_hex(options), ErrorCode::kInvalidArgument, file,
           " belongs to a run of other options: give those of options.json beside it, or another "
           "--out folder");
-  TrainerState state;
+  RunState state;
   Reader reader(body.substr(kDigest));
   visit(reader, state);
   return state;

@@ -43,12 +43,13 @@ struct DistillationResult {
 template <typename Real>
 class Distillation {
  public:
-  // `config` and `weights` must outlive it.
-  Distillation(const io::ModelConfig& config, const model::ModelWeights& weights,
-               const Kernels<Real>& kernels, const DistillationOptions& options);
+  // `config` and `backend` must outlive it. Takes all memory that it will ever need. Throws
+  // Error(kOutOfMemory).
+  Distillation(const io::ModelConfig& config, Backend<Real>& backend,
+               const DistillationOptions& options);
 
   // Tokens that sparse heads read from now on, instead of the selection's.
-  void set_budget(int budget) { chain_.set_budget(budget); }
+  void set_budget(int budget);
   // Prefills a new context, at most max_context tokens; may be empty.
   void set_context(std::span<const int32_t> token_ids);
   // Runs the teacher over the target that follows the context, 1 … max_target rows. `answers`: rows
@@ -56,48 +57,63 @@ class Distillation {
   void set_target(std::span<const int32_t> token_ids, std::span<const uint8_t> answers);
   // The student under gates z, [num_layers, num_kv_heads] with layer 0 all 1.
   [[nodiscard]] DistillationResult run(std::span<const double> z);
+  // The loss alone, without the way back.
+  [[nodiscard]] double loss(std::span<const double> z);
   // The student's final hidden states of the last run, [rows, hidden_size].
-  [[nodiscard]] std::span<const Real> hidden() const { return student_hidden_; }
+  [[nodiscard]] std::vector<Real> hidden();
 
  private:
-  // One layer's params for the rows of this pass; z and sets belong to the pass.
-  struct LayerInputs {
-    std::vector<Real> z;                    // [num_kv_heads]
-    LayerSets sets;                         // shared with neighbours
-    std::vector<attention::RowSets> views;  // of sets
-  };
-
-  [[nodiscard]] attention::BlendedAttentionParams<Real> layer_params(int layer,
-                                                                     const LayerInputs& inputs);
+  // One layer's params for the rows of this pass, dense or with the student's gates and sets.
+  [[nodiscard]] attention::BlendedAttentionParams<Real> dense_params(int layer);
+  [[nodiscard]] attention::BlendedAttentionParams<Real> student_params(int layer);
+  void embed(std::span<const int32_t> token_ids, Real* x);
+  // The frozen model over the rows of this pass, in place; with `append` their K and V join the
+  // context.
+  void run_layers(Real* x, bool append);
+  // Layers below the first whose gates differ from those of the last call stay as they are.
   void forward_student(std::span<const double> z);
-  void forward_layer(int layer, std::span<const double> z);
-  // The loss, and its gradient by the final hidden states in d_.
-  double find_loss();
+  void forward_layer(int layer);
+  // The loss and, if asked for, its gradient by the final hidden states in d_.
+  double find_loss(bool gradient);
   // The gradients by the gates from that in d_.
-  void backward(std::vector<double>& d_z);
-  double hidden_loss();
-  double logit_loss();
-  void append_context(int layer, int64_t first, int64_t rows);
+  void backward(std::span<double> d_z);
+  void hidden_loss();
+  void logit_loss(bool gradient);
+  // Both logits of `count` answer rows from `first` on.
+  void find_logits(int64_t first, int64_t count);
+  void append_context(int layer);
   [[nodiscard]] Real* input_of(int layer);
   [[nodiscard]] Real* mid_of(int layer);
 
   const io::ModelConfig& config_;
-  const model::ModelWeights& weights_;
-  const Kernels<Real>& kernels_;
+  Backend<Real>& backend_;
   DistillationOptions options_;
+  int64_t logit_rows_;  // at a time
   LayerPass<Real> pass_;
-  SetChain chain_;
+  SetChain<Real> chain_;
   std::vector<LayerContext<Real>> contexts_;  // [num_layers]
   int64_t context_len_ = 0;
-  std::vector<int32_t> target_;
-  std::vector<int64_t> answer_rows_;
-  std::vector<LayerInputs> inputs_;  // [num_layers], of the student
-  std::vector<Real> residual_;       // [num_layers + 1, max_target, hidden_size]
-  std::vector<Real> mids_;           // [num_layers, max_target, hidden_size]
-  std::vector<Real> teacher_hidden_;
-  std::vector<Real> student_hidden_;
-  std::vector<Real> d_;        // [max_target, hidden_size]
-  std::vector<float> scores_;  // of one layer
+  int64_t rows_ = 0;  // of this pass
+  int64_t num_answers_ = 0;
+  // Gates that the student's states are of; empty: of none.
+  std::vector<double> forwarded_;
+  // teacher_logits_ holds all answer rows of this target.
+  bool teacher_kept_ = false;
+  Array<int32_t> token_ids_;    // of this pass
+  Array<int64_t> answer_rows_;  // [num_answers_]
+  Array<Real> prefill_;         // [rows of a chunk, hidden_size]
+  Array<Real> residual_;        // [num_layers + 1, max_target, hidden_size]
+  Array<Real> mids_;            // [num_layers, max_target, hidden_size]
+  Array<Real> teacher_hidden_;  // [max_target, hidden_size]
+  Array<Real> student_hidden_;  // same
+  Array<Real> d_;               // same
+  Array<Real> z_;               // [num_layers, num_kv_heads]
+  Array<double> d_z_;           // same
+  Array<float> scores_;         // of one layer
+  Array<Real> answer_hidden_;   // [logit_rows_, hidden_size]
+  Array<Real> teacher_logits_;  // [logit_rows_, vocab_size]
+  Array<Real> student_logits_;  // same
+  Array<double> losses_;        // [max_target]
 };
 
 }  // namespace lychee::training

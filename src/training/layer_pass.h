@@ -1,37 +1,40 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "io/model_files.h"
-#include "model/weights.h"
-#include "tensor/scratch.h"
-#include "training/kernels.h"
+#include "training/backend.h"
+#include "training/rope_tables.h"
 
 namespace lychee::training {
 
 // K and V of one layer for the tokens before the target: constants of training.
 template <typename Real>
 struct LayerContext {
-  std::vector<Real> k;  // [num_kv_heads, stride, head_dim]
-  std::vector<Real> v;  // same
+  Array<Real> k;  // [num_kv_heads, stride, head_dim]
+  Array<Real> v;  // same
+};
+
+// The most that a LayerPass is asked for.
+struct PassLimits {
+  int64_t rows = 0;
+  int64_t context = 0;     // tokens before them
+  int64_t logit_rows = 0;  // of the output matrix at once
 };
 
 // The layers of a frozen decoder for consecutive rows of one sequence, forward and backward.
 // Between the two, only the inputs of each half layer are kept (by the caller); the rest is
-// computed again. Holds the buffers of one layer.
+// computed again. Holds the buffers of one layer. All pointers are of the backend's memory.
 template <typename Real>
 class LayerPass {
  public:
-  // `config` and `weights` must outlive it.
-  LayerPass(const io::ModelConfig& config, const model::ModelWeights& weights,
-            const Kernels<Real>& kernels, int64_t max_rows);
+  // `config` and `backend` must outlive it.
+  LayerPass(const io::ModelConfig& config, Backend<Real>& backend, const PassLimits& limits);
 
   // Rows stand at first_position …. rope_length: tokens of the prompt they belong to, or 0 for
   // rows that act as decode steps (dynamic RoPE follows each row's own length then).
   void begin(int64_t num_rows, int64_t first_position, int64_t rope_length);
 
-  void embed(const int32_t* token_ids, Real* x);
   // Q, K and V of x, the input of `layer`.
   void project(int layer, const Real* x);
   // Attention over `context`, whose rows are `stride` apart, and the rows themselves. The caller
@@ -54,40 +57,44 @@ class LayerPass {
                               const Real* x, Real* d, double* d_z, bool gates_only);
 
   // y = x · weightᵀ (+ bias), for [rows, …] contiguous rows.
-  void linear(const model::LinearWeights& weights, int64_t rows, const Real* x, Real* y,
-              bool accumulate);
+  void linear(const FrozenLinear& weights, int64_t rows, const Real* x, Real* y, bool accumulate);
   // dx (+)= dy · weight
-  void linear_backward(const model::LinearWeights& weights, int64_t rows, const Real* dy, Real* dx,
+  void linear_backward(const FrozenLinear& weights, int64_t rows, const Real* dy, Real* dx,
                        bool accumulate);
 
   [[nodiscard]] const Real* k() const { return k_.data(); }  // [rows, num_kv_heads, head_dim]
   [[nodiscard]] const Real* v() const { return v_.data(); }
 
  private:
-  void normalize(const std::vector<float>& weight, int64_t rows, int64_t dim, const Real* x,
-                 Real* y);
-  void normalize_backward(const std::vector<float>& weight, int64_t rows, int64_t dim,
-                          const Real* x, const Real* d_y, Real* d_x, bool accumulate);
-  void rotate(Real* x, int num_heads, const std::vector<Real>& table);
+  [[nodiscard]] const FrozenLayer& layer_weights(int layer) const {
+    return backend_.weights().layers[static_cast<size_t>(layer)];
+  }
+  void take_scratch(const PassLimits& limits);
+  [[nodiscard]] void* scratch(int64_t bytes);
+  [[nodiscard]] linear::LinearParamsOf<Real> linear_params(const FrozenLinear& weights,
+                                                           int64_t rows) const;
+  [[nodiscard]] linear::LinearBackwardParams<Real> linear_backward_params(
+      const FrozenLinear& weights, int64_t rows) const;
+  void normalize(const float* weight, int64_t rows, int64_t dim, const Real* x, Real* y);
+  void normalize_backward(const float* weight, int64_t rows, int64_t dim, const Real* x,
+                          const Real* d_y, Real* d_x, bool accumulate);
+  void rotate(Real* x, int num_heads, const Real* table);
   // d_q_ and d_k_ back through RoPE and QK-norm.
-  void heads_backward(const model::LayerWeights& layer);
-  void fill_rope_row(int64_t row, int64_t position, int64_t length);
+  void heads_backward(const FrozenLayer& layer);
 
   const io::ModelConfig& config_;
-  const model::ModelWeights& weights_;
-  const Kernels<Real>& kernels_;
+  Backend<Real>& backend_;
+  RopeTables<Real> rope_;
   int64_t num_rows_ = 0;
-  int64_t q_size_;                         // num_q_heads · head_dim
-  int64_t kv_size_;                        // num_kv_heads · head_dim
-  std::vector<Real> normed_, d_normed_;    // [max_rows, hidden_size]
-  std::vector<Real> q_, k_, v_;            // after QK-norm and RoPE
-  std::vector<Real> raw_q_, raw_k_;        // before, with QK-norm only
-  std::vector<Real> d_q_, d_k_, d_v_;      // [max_rows, q_size_], [max_rows, kv_size_]
-  std::vector<Real> attended_;             // [max_rows, q_size_]
-  std::vector<Real> gate_, up_, inner_;    // [max_rows, intermediate_size]
-  std::vector<Real> rope_, rope_adjoint_;  // [max_rows, head_dim]
-  std::vector<float> row_;                 // of the embedding
-  Scratch scratch_;
+  int64_t q_size_;                 // num_q_heads · head_dim
+  int64_t kv_size_;                // num_kv_heads · head_dim
+  Array<Real> normed_, d_normed_;  // [max_rows, hidden_size]
+  Array<Real> q_, k_, v_;          // after QK-norm and RoPE
+  Array<Real> raw_q_, raw_k_;      // before, with QK-norm only
+  Array<Real> d_q_, d_k_, d_v_;    // [max_rows, q_size_], [max_rows, kv_size_]
+  Array<Real> attended_;           // [max_rows, q_size_]
+  Array<Real> gate_, up_, inner_;  // [max_rows, intermediate_size]
+  Array<std::byte> scratch_;
 };
 
 }  // namespace lychee::training

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 namespace lychee::training {
 
@@ -13,31 +16,43 @@ struct StepTimes {
   double student = 0;   // forward
   double loss = 0;      // both logits, and the gradient by the final hidden states
   double backward = 0;  // through the layers
-
-  StepTimes& operator+=(const StepTimes& other) {
-    prefill += other.prefill;
-    teacher += other.teacher;
-    student += other.student;
-    loss += other.loss;
-    backward += other.backward;
-    return *this;
-  }
-  StepTimes& operator/=(double count) {
-    prefill /= count;
-    teacher /= count;
-    student /= count;
-    loss /= count;
-    backward /= count;
-    return *this;
-  }
 };
+
+// Its parts in their order, with the names that people and files see.
+inline constexpr std::array<std::pair<std::string_view, double StepTimes::*>, 5> kStepParts = {
+    {{"prefill", &StepTimes::prefill},
+     {"teacher", &StepTimes::teacher},
+     {"student", &StepTimes::student},
+     {"loss", &StepTimes::loss},
+     {"backward", &StepTimes::backward}}};
+
+inline StepTimes& operator+=(StepTimes& times, const StepTimes& other) {
+  for (const auto& [name, part] : kStepParts) {
+    times.*part += other.*part;
+  }
+  return times;
+}
+inline StepTimes& operator/=(StepTimes& times, double count) {
+  for (const auto& [name, part] : kStepParts) {
+    times.*part /= count;
+  }
+  return times;
+}
+[[nodiscard]] inline double sum_of(const StepTimes& times) {
+  double sum = 0;
+  for (const auto& [name, part] : kStepParts) {
+    sum += times.*part;
+  }
+  return sum;
+}
 
 // What the steps of one call cost; a resumed run does not know what those before it did.
 struct RunCost {
   int64_t steps = 0;
-  double seconds = 0;  // per step, the making of its sample included
-  StepTimes times;     // per step
-  int64_t peak_bytes = 0;
+  double seconds = 0;        // per step, the making of its sample included
+  StepTimes times;           // per step
+  int64_t peak_bytes = 0;    // of the host's memory
+  int64_t device_bytes = 0;  // of the GPU's
 };
 
 // How long `work` took.

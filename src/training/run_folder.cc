@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/text_file.h"
-#include "training/checkpoint.h"
 
 namespace lychee::training {
 namespace {
@@ -44,7 +43,7 @@ RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
   } else {
     write_and_rename(folder_ / "options.json", options_);
   }
-  cut_log(checkpoint_ ? checkpoint_->step : 0);
+  cut_log(checkpoint_ ? checkpoint_->training.step : 0);
   log_.open(log, std::ios::binary | std::ios::app);
   require(log_.good(), ErrorCode::kIo, "cannot write ", log.string());
 }
@@ -75,8 +74,25 @@ void RunFolder::log(const StepRecord& record, double seconds, const StepTimes& t
   require(log_.good(), ErrorCode::kIo, "cannot write ", (folder_ / "log.csv").string());
 }
 
-void RunFolder::write_checkpoint(const TrainerState& state) const {
+void RunFolder::write_checkpoint(const RunState& state) const {
   write_and_rename(folder_ / "checkpoint.bin", encode_checkpoint(state, options_));
+}
+
+void RunFolder::write_rounds(const RefinerState& state, int num_kv_heads) const {
+  std::string csv = "round,before,after,opened,closed\n";
+  for (size_t i = 0; i < state.rounds.size(); ++i) {
+    std::string opened;
+    std::string closed;
+    for (const RefinerSwap& swap : state.swaps) {
+      if (swap.round == static_cast<int64_t>(i)) {
+        opened += (opened.empty() ? "" : " ") + head_name(swap.opened, num_kv_heads);
+        closed += (closed.empty() ? "" : " ") + head_name(swap.closed, num_kv_heads);
+      }
+    }
+    csv += fmt::format("{},{:.9g},{:.9g},{},{}\n", i + 1, state.rounds[i].before,
+                       state.rounds[i].after, opened, closed);
+  }
+  write_and_rename(folder_ / "refine.csv", csv);
 }
 
 void RunFolder::write_report(const std::string& html) const {

@@ -1,5 +1,10 @@
 #include "training/set_chain.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
 namespace lychee::training {
 namespace {
 
@@ -22,68 +27,139 @@ std::optional<Chain> parse_chain(std::string_view name) {
   return std::nullopt;
 }
 
-SetChain::SetChain(Chain chain, const Selection& selection, int num_q_heads, int num_kv_heads,
-                   float scale, SelectTokens select, SelectWorkspace workspace_bytes)
-    : chain_(chain),
+template <typename Real>
+SetChain<Real>::SetChain(const io::ModelConfig& config, Backend<Real>& backend, Chain chain,
+                         const Selection& selection, int64_t max_rows, int64_t max_len)
+    : backend_(backend),
+      chain_(chain),
       selection_(chain == Chain::kPublished ? kPublishedSelection : selection),
-      num_heads_(chain == Chain::kPublished ? num_q_heads : num_kv_heads),
-      heads_per_kv_head_(num_heads_ / num_kv_heads),
-      scale_(scale),
-      select_(select),
-      workspace_bytes_(workspace_bytes) {}
+      max_budget_(selection_.budget),
+      num_layers_(config.num_layers),
+      num_kv_heads_(config.num_kv_heads),
+      num_heads_(chain == Chain::kPublished ? config.num_q_heads : config.num_kv_heads),
+      scale_(1 / std::sqrt(static_cast<float>(config.head_dim))),
+      selected_(static_cast<size_t>(config.num_layers)),
+      wanted_(static_cast<size_t>(config.num_layers * config.num_kv_heads)),
+      sets_(static_cast<size_t>(config.num_layers * num_heads_)),
+      kv_lens_(backend.template make<int64_t>(num_heads_ * max_rows)) {
+  const int64_t sets = num_heads_ * max_rows;
+  for (size_t layer = 0; layer + 1 < selected_.size(); ++layer) {
+    selected_[layer] = {backend.template make<int32_t>(sets * max_selected(selection_, max_len)),
+                        backend.template make<int32_t>(sets)};
+  }
+  attention::SelectTokensParams largest{};
+  largest.num_rows = static_cast<int>(sets);
+  largest.scores_stride = max_len;
+  largest.selection = selection_;
+  workspace_ = backend.template make<std::byte>(backend.workspace_bytes(largest));
+}
 
-void SetChain::set_budget(int budget) {
+template <typename Real>
+void SetChain<Real>::set_budget(int budget) {
   if (chain_ == Chain::kInference) {
+    require(budget <= max_budget_, ErrorCode::kInternal, "a budget of ", budget, ", built for ",
+            max_budget_);
     selection_.budget = budget;
   }
 }
 
-void SetChain::begin(int64_t num_rows, int64_t context_len) {
-  sets_.clear();
-  kv_lens_.resize(static_cast<size_t>(num_rows));
-  for (int64_t row = 0; row < num_rows; ++row) {
-    kv_lens_[static_cast<size_t>(row)] = context_len + row + 1;
+template <typename Real>
+bool SetChain<Real>::wants(int layer, int head) const {
+  const int kv_head = head / (num_heads_ / num_kv_heads_);
+  return wanted_[static_cast<size_t>(layer * num_kv_heads_ + kv_head)] != 0;
+}
+
+template <typename Real>
+const attention::RowSets* SetChain<Real>::sets(int layer) const {
+  return layer == 0 ? nullptr : sets_.data() + static_cast<size_t>(layer) * num_heads_;
+}
+
+template <typename Real>
+const uint8_t* SetChain<Real>::wanted(int layer) const {
+  const auto begin = wanted_.begin() + static_cast<int64_t>(layer) * num_kv_heads_;
+  const bool any = std::any_of(begin, begin + num_kv_heads_, [](uint8_t one) { return one != 0; });
+  return any ? &*begin : nullptr;
+}
+
+// What `layer` selects, and who reads which set in the layer above.
+template <typename Real>
+void SetChain<Real>::plan_layer(int layer, std::span<const double> z) {
+  for (int head = 0; head < num_kv_heads_; ++head) {
+    wanted_[static_cast<size_t>(layer * num_kv_heads_ + head)] =
+        chain_ == Chain::kPublished || z[static_cast<size_t>(head)] > 0.5 ? 1 : 0;
   }
-}
-
-std::vector<uint8_t> SetChain::wanted(std::span<const double> z) const {
-  std::vector<uint8_t> wanted(z.size(), 1);
-  for (size_t head = 0; head < z.size() && chain_ == Chain::kInference; ++head) {
-    wanted[head] = z[head] > 0.5 ? 1 : 0;
-  }
-  return wanted;
-}
-
-std::shared_ptr<const HeadSets> SetChain::select_head(const float* scores, int64_t scores_stride) {
-  auto sets = std::make_shared<HeadSets>();
-  const size_t rows = kv_lens_.size();
-  sets->stride = max_selected(selection_, kv_lens_.back());
-  sets->ids.resize(rows * static_cast<size_t>(sets->stride));
-  sets->num_ids.resize(rows);
-  attention::SelectTokensParams p{.num_rows = static_cast<int>(rows),
-                                  .scores = scores,
-                                  .scores_stride = scores_stride,
-                                  .kv_lens = kv_lens_.data(),
-                                  .selection = selection_,
-                                  .scale = scale_,
-                                  .token_ids = sets->ids.data(),
-                                  .token_ids_stride = sets->stride,
-                                  .num_ids = sets->num_ids.data(),
-                                  .workspace = nullptr};
-  p.workspace = workspace_.take(workspace_bytes_(p));
-  select_(p);
-  return sets;
-}
-
-void SetChain::update(const std::vector<uint8_t>& wanted, const float* scores,
-                      int64_t scores_stride) {
-  sets_.resize(static_cast<size_t>(num_heads_));
+  const Selected& selected = selected_[static_cast<size_t>(layer)];
   for (int head = 0; head < num_heads_; ++head) {
-    if (wanted[static_cast<size_t>(head / heads_per_kv_head_)] != 0) {
-      sets_[static_cast<size_t>(head)] = select_head(
-          scores + head * static_cast<int64_t>(kv_lens_.size()) * scores_stride, scores_stride);
-    }
+    const auto here = static_cast<size_t>(layer * num_heads_ + head);
+    const int64_t first = head * num_rows_;
+    sets_[here + static_cast<size_t>(num_heads_)] =
+        wants(layer, head) ? attention::RowSets{selected.ids.data() + first * stride_,
+                                                selected.num_ids.data() + first, stride_}
+                           : sets_[here];
   }
 }
+
+template <typename Real>
+void SetChain<Real>::send_lengths(int64_t num_rows, int64_t context_len) {
+  if (num_rows == num_rows_ && context_len == context_len_) {
+    return;
+  }
+  num_rows_ = num_rows;
+  context_len_ = context_len;
+  std::vector<int64_t> lengths(static_cast<size_t>(num_heads_ * num_rows));
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    lengths[i] = context_len + static_cast<int64_t>(i) % num_rows + 1;
+  }
+  backend_.send(kv_lens_.data(), std::span<const int64_t>(lengths));
+}
+
+template <typename Real>
+void SetChain<Real>::begin(int64_t num_rows, int64_t context_len, std::span<const double> z) {
+  send_lengths(num_rows, context_len);
+  stride_ = max_selected(selection_, context_len + num_rows);
+  std::fill(wanted_.begin(), wanted_.end(), uint8_t{0});
+  std::fill(sets_.begin(), sets_.end(), attention::RowSets{});
+  const auto heads = static_cast<size_t>(num_kv_heads_);
+  for (int layer = 0; layer + 1 < num_layers_; ++layer) {  // nothing reads what the last selects
+    plan_layer(layer, z.subspan(static_cast<size_t>(layer) * heads, heads));
+  }
+}
+
+template <typename Real>
+void SetChain<Real>::select_heads(int layer, int first_head, int count, const float* scores,
+                                  int64_t scores_stride) {
+  const Selected& selected = selected_[static_cast<size_t>(layer)];
+  const int64_t first = first_head * num_rows_;
+  attention::SelectTokensParams p{};
+  p.num_rows = static_cast<int>(count * num_rows_);
+  p.scores = scores + first * scores_stride;
+  p.scores_stride = scores_stride;
+  p.kv_lens = kv_lens_.data();
+  p.selection = selection_;
+  p.scale = scale_;
+  p.token_ids = selected.ids.data() + first * stride_;
+  p.token_ids_stride = stride_;
+  p.num_ids = selected.num_ids.data() + first;
+  p.workspace = workspace_.data();
+  backend_.select_tokens(p);
+}
+
+template <typename Real>
+void SetChain<Real>::select(int layer, const float* scores, int64_t scores_stride) {
+  // Neighbours in one call: small models have too few rows to fill a GPU head by head.
+  for (int head = 0; head < num_heads_;) {
+    int end = head;
+    while (end < num_heads_ && wants(layer, end)) {
+      ++end;
+    }
+    if (end > head) {
+      select_heads(layer, head, end - head, scores, scores_stride);
+    }
+    head = end + 1;
+  }
+}
+
+template class SetChain<float>;
+template class SetChain<double>;
 
 }  // namespace lychee::training

@@ -1,16 +1,15 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "io/model_files.h"
 #include "kernels/attention/blended_attention.h"
 #include "lychee/selection.h"
-#include "tensor/scratch.h"
-#include "training/kernels.h"
+#include "training/backend.h"
 
 namespace lychee::training {
 
@@ -23,52 +22,58 @@ enum class Chain : uint8_t {
 [[nodiscard]] std::string_view chain_name(Chain chain);
 [[nodiscard]] std::optional<Chain> parse_chain(std::string_view name);
 
-// Sets of one head for all target rows.
-struct HeadSets {
-  std::vector<int32_t> ids;      // [num_rows, stride]
-  std::vector<int32_t> num_ids;  // [num_rows]
-  int64_t stride = 0;
-};
-
-// The sets that the heads of one layer read; a set that is passed on is shared.
-using LayerSets = std::vector<std::shared_ptr<const HeadSets>>;
-
-// The sets of the target rows from layer to layer.
+// The token sets of the target rows from layer to layer. Which head gets a new set where follows
+// from the gates alone, so that all of it is known before the first layer runs.
+template <typename Real>
 class SetChain {
  public:
-  using SelectTokens = void (*)(const attention::SelectTokensParams&);
-  using SelectWorkspace = int64_t (*)(const attention::SelectTokensParams&);
+  // `backend` must outlive it. max_len: tokens of the last row at most.
+  SetChain(const io::ModelConfig& config, Backend<Real>& backend, Chain chain,
+           const Selection& selection, int64_t max_rows, int64_t max_len);
 
-  SetChain(Chain chain, const Selection& selection, int num_q_heads, int num_kv_heads, float scale,
-           SelectTokens select, SelectWorkspace workspace_bytes);
-
-  // Of the sets selected from now on; the published chain has none.
+  // Of the sets selected from now on, at most the selection's; the published chain has none.
   void set_budget(int budget);
-  // Forgets all sets. Row i has context_len + i + 1 tokens.
-  void begin(int64_t num_rows, int64_t context_len);
-  // What the next layer's heads read: per KV head, or per query head when published. Empty before
-  // the first layer.
-  [[nodiscard]] const LayerSets& sets() const { return sets_; }
+  // Forgets all sets. Row i has context_len + i + 1 tokens; z: [num_layers, num_kv_heads].
+  void begin(int64_t num_rows, int64_t context_len, std::span<const double> z);
   [[nodiscard]] bool per_q_head() const { return chain_ == Chain::kPublished; }
-  // Where the next layer's scores are wanted, [num_kv_heads], given its gates.
-  [[nodiscard]] std::vector<uint8_t> wanted(std::span<const double> z) const;
-  // Selects from the scores of one layer (BlendedAttentionParams::scores) where they were wanted.
-  void update(const std::vector<uint8_t>& wanted, const float* scores, int64_t scores_stride);
+  // What the heads of a layer read, [num_kv_heads], or per query head when published; null for
+  // layer 0, which reads everything. The host may follow it, and it lasts until the next begin().
+  [[nodiscard]] const attention::RowSets* sets(int layer) const;
+  // Where the scores of a layer are wanted, [num_kv_heads], in host memory; null: nowhere.
+  [[nodiscard]] const uint8_t* wanted(int layer) const;
+  // Selects from a layer's scores (BlendedAttentionParams::scores) where they are wanted, for the
+  // layers above it.
+  void select(int layer, const float* scores, int64_t scores_stride);
 
  private:
-  [[nodiscard]] std::shared_ptr<const HeadSets> select_head(const float* scores,
-                                                            int64_t scores_stride);
+  // Sets that one layer selects: [num_heads, num_rows, stride] and [num_heads, num_rows].
+  struct Selected {
+    Array<int32_t> ids;
+    Array<int32_t> num_ids;
+  };
 
+  [[nodiscard]] bool wants(int layer, int head) const;
+  void plan_layer(int layer, std::span<const double> z);
+  void send_lengths(int64_t num_rows, int64_t context_len);
+  void select_heads(int layer, int first_head, int count, const float* scores,
+                    int64_t scores_stride);
+
+  Backend<Real>& backend_;
   Chain chain_;
   Selection selection_;
+  int max_budget_;
+  int num_layers_;
+  int num_kv_heads_;
   int num_heads_;  // that have sets
-  int heads_per_kv_head_;
   float scale_;
-  SelectTokens select_;
-  SelectWorkspace workspace_bytes_;
-  std::vector<int64_t> kv_lens_;  // [num_rows]
-  LayerSets sets_;
-  Scratch workspace_;
+  int64_t num_rows_ = 0;
+  int64_t context_len_ = -1;
+  int64_t stride_ = 0;                    // of the ids
+  std::vector<Selected> selected_;        // [num_layers]; the last layer's is empty
+  std::vector<uint8_t> wanted_;           // [num_layers, num_kv_heads]
+  std::vector<attention::RowSets> sets_;  // [num_layers, num_heads]
+  Array<int64_t> kv_lens_;                // [num_heads, num_rows]: the same for all heads
+  Array<std::byte> workspace_;
 };
 
 }  // namespace lychee::training

@@ -1,11 +1,13 @@
 #include "training/train_heads.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "base/check.h"
 #include "base/memory_info.h"
 #include "io/head_plan/head_plan_files.h"
 #include "kernels/cpu/threads.h"
+#include "training/choose_backend.h"
 #include "training/training_report.h"
 
 namespace lychee::training {
@@ -15,15 +17,18 @@ std::vector<float> floats(const std::vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
+// What stands beside the plan: scores stay those of the gates, also where roles were swapped.
 io::HeadPlanFiles plan_files(const io::ModelFiles& model, const Trainer<float>& trainer,
                              const TrainHeadsOptions& options, const RunFolder& folder) {
-  io::HeadPlanFiles files;
-  files.plan = trainer.plan();
-  files.plan.selection = options.selection;
+  io::HeadPlanFiles files = options.init.value_or(io::HeadPlanFiles{});
   const io::ModelConfig& config = model.config;
   files.shape = {config.num_layers, config.num_q_heads, config.num_kv_heads, config.head_dim};
   files.base_model = model.name;
   files.model_type = io::architecture_name(config.architecture);
+  files.training = folder.options();
+  if (options.init) {
+    return files;
+  }
   files.rounding_rule = options.trainer.num_retrieval > 0 ? "count" : "kuma_mean";
   files.scores = floats(trainer.scores());
   if (options.trainer.gate == GateKind::kHardKuma) {
@@ -32,7 +37,6 @@ io::HeadPlanFiles plan_files(const io::ModelFiles& model, const Trainer<float>& 
       files.kuma_beta.push_back(static_cast<float>(params[1]));
     }
   }
-  files.training = folder.options();
   return files;
 }
 
@@ -67,54 +71,130 @@ void check_length(const io::ModelFiles& files, const TrainingData& data) {
           ": lower --context-max");
 }
 
+// A run: gates are trained, then the plan is refined.
+class Run {
+ public:
+  Run(const io::ModelFiles& files, Distillation<float>& distillation, const TrainingData& data,
+      const TrainHeadsOptions& options, RunFolder& folder)
+      : files_(files),
+        options_(options),
+        folder_(folder),
+        trainer_(files.config, distillation, data, options.trainer) {
+    if (options.refiner.rounds > 0) {
+      refiner_.emplace(files.config, distillation, data, options.refiner);
+    }
+    if (auto state = folder.take_checkpoint()) {
+      trainer_.set_state(std::move(state->training));
+      if (refiner_) {
+        refiner_->set_state(std::move(state->refinement));
+      }
+    }
+  }
+
+  // False: `on_step` stopped it.
+  bool train(const StepCallback& on_step) {
+    bool stopped = false;
+    while (!trainer_.done() && !stopped) {
+      StepRecord record;
+      const double seconds = seconds_of([&] { record = trainer_.step(); });
+      ++cost_.steps;
+      cost_.seconds += seconds;
+      cost_.times += trainer_.times();
+      folder_.log(record, seconds, trainer_.times());
+      stopped = !on_step(record, record.skipped != 0 ? trainer_.skip_reason() : "");
+      // A checkpoint after a bad step could hold a state that bad steps led to.
+      const bool due = trainer_.state().step % options_.checkpoint_every == 0;
+      if ((due && trainer_.state().skipped_in_row == 0) || stopped || trainer_.done()) {
+        write_checkpoint();
+      }
+    }
+    return !stopped;
+  }
+
+  // False: `on_refine` stopped it. One sample is many steps' work, so each has its checkpoint.
+  bool refine(const RefineCallback& on_refine) {
+    if (!refiner_) {
+      return true;
+    }
+    if (refiner_->state().roles.empty()) {
+      refiner_->begin(plan());
+    }
+    bool stopped = false;
+    while (!refiner_->done() && !stopped) {
+      refiner_->step();
+      write_checkpoint();
+      stopped = !on_refine(*refiner_);
+    }
+    folder_.write_rounds(refiner_->state(), files_.config.num_kv_heads);
+    return !stopped;
+  }
+
+  [[nodiscard]] TrainHeadsResult finish(bool finished, int64_t device_bytes) {
+    finish_cost(cost_);
+    cost_.device_bytes = device_bytes;
+    const TrainerState& state = trainer_.state();
+    TrainHeadsResult result;
+    result.steps = state.step;
+    result.finished = finished;
+    result.loss = recent_loss(state.history);
+    result.density = state.history.empty() ? 0 : state.history.back().density;
+    result.undecided = trainer_.undecided();
+    result.skipped = state.skipped;
+    result.cost = cost_;
+    if (refiner_) {
+      result.refinement = refiner_->state();
+    }
+    io::HeadPlanFiles files = plan_files(files_, trainer_, options_, folder_);
+    files.plan = plan();
+    files.plan.selection = options_.selection;
+    if (!result.refinement.swaps.empty()) {
+      files.rounding_rule.clear();  // no rule makes these roles of the scores
+    }
+    result.num_retrieval = files.plan.num_retrieval();
+    io::write_head_plan_folder(files, folder_.path());
+    folder_.write_report(render_training_report(trainer_, files, result.refinement, cost_));
+    return result;
+  }
+
+ private:
+  [[nodiscard]] HeadPlan plan() const {
+    if (refiner_ && !refiner_->state().roles.empty()) {
+      return refiner_->plan();
+    }
+    return options_.init ? options_.init->plan : trainer_.plan();
+  }
+  void write_checkpoint() const {
+    folder_.write_checkpoint({trainer_.state(), refiner_ ? refiner_->state() : RefinerState{}});
+  }
+
+  const io::ModelFiles& files_;
+  const TrainHeadsOptions& options_;
+  RunFolder& folder_;
+  Trainer<float> trainer_;
+  std::optional<PlanRefiner<float>> refiner_;
+  RunCost cost_;
+};
+
 }  // namespace
 
 TrainHeadsResult train_heads(const io::ModelFiles& files, const TrainingData& data,
                              const TrainHeadsOptions& options, RunFolder& folder,
-                             const StepCallback& on_step) {
+                             const StepCallback& on_step, const RefineCallback& on_refine) {
   check_length(files, data);
   validate(options.selection);
   cpu::set_num_threads(options.threads);
   const model::ModelWeights weights = model::load_weights(files);
-  Distillation<float> distillation(files.config, weights, cpu_kernels(),
-                                   {.loss = options.loss,
-                                    .chain = options.chain,
-                                    .selection = options.selection,
-                                    .max_context = data.max_context(),
-                                    .max_target = data.max_target()});
-  Trainer<float> trainer(files.config, distillation, data, options.trainer);
-  if (auto state = folder.take_checkpoint()) {
-    trainer.set_state(std::move(*state));
-  }
-  RunCost cost;
-  bool stopped = false;
-  while (!trainer.done() && !stopped) {
-    StepRecord record;
-    const double seconds = seconds_of([&] { record = trainer.step(); });
-    ++cost.steps;
-    cost.seconds += seconds;
-    cost.times += trainer.times();
-    folder.log(record, seconds, trainer.times());
-    stopped = !on_step(record, record.skipped != 0 ? trainer.skip_reason() : "");
-    // A checkpoint after a bad step could hold a state that bad steps led to.
-    const bool due = trainer.state().step % options.checkpoint_every == 0;
-    if ((due && trainer.state().skipped_in_row == 0) || stopped || trainer.done()) {
-      folder.write_checkpoint(trainer.state());
-    }
-  }
-  finish_cost(cost);
-  TrainHeadsResult result;
-  result.steps = trainer.state().step;
-  result.finished = trainer.done();
-  result.loss = recent_loss(trainer.state().history);
-  result.density = trainer.state().history.empty() ? 0 : trainer.state().history.back().density;
-  result.undecided = trainer.undecided();
-  result.num_retrieval = trainer.plan().num_retrieval();
-  result.skipped = trainer.state().skipped;
-  result.cost = cost;
-  io::write_head_plan_folder(plan_files(files, trainer, options, folder), folder.path());
-  folder.write_report(render_training_report(trainer, cost, folder.options()));
-  return result;
+  const DistillationOptions distilled{.loss = options.loss,
+                                      .chain = options.chain,
+                                      .selection = options.selection,
+                                      .max_context = data.max_context(),
+                                      .max_target = data.max_target()};
+  const std::unique_ptr<Backend<float>> backend =
+      make_backend(options.device, files.config, weights, distilled);
+  Distillation<float> distillation(files.config, *backend, distilled);
+  Run run(files, distillation, data, options, folder);
+  const bool finished = run.train(on_step) && run.refine(on_refine);
+  return run.finish(finished, backend->device_bytes());
 }
 
 }  // namespace lychee::training

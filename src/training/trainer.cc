@@ -57,8 +57,8 @@ Trainer<Real>::Trainer(const io::ModelConfig& config, Distillation<Real>& distil
   require(options.target_density >= 0 && options.target_density <= most,
           ErrorCode::kInvalidArgument, "a target density of ", options.target_density,
           " is impossible: layer 0 has no gates, so that 0 to ", most, " are left");
-  require(options.steps >= 1 && options.context_reuse >= 1, ErrorCode::kInvalidArgument,
-          "steps and their number per context must be at least 1");
+  require(options.steps >= 0 && options.context_reuse >= 1, ErrorCode::kInvalidArgument,
+          "steps must be at least 0 and their number per context at least 1");
   const auto count = static_cast<size_t>(config.num_layers) * first_;
   state_.params.assign(count, gate_.initial());
   state_.first_moment.assign(count, {0, 0});

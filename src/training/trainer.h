@@ -14,7 +14,7 @@ namespace lychee::training {
 
 struct TrainerOptions {
   GateKind gate = GateKind::kHardKuma;
-  int64_t steps = 3000;
+  int64_t steps = 3000;  // 0: done at once
   double learning_rate = 0.01;
   double target_density = 0;  // of gates that are not 0, layer 0 not counted, by L · H_kv
   int num_retrieval = 0;      // of the plan, layer 0's included; 0: where the score exceeds 0.5

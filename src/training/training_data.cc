@@ -222,11 +222,15 @@ TrainingSample TrainingData::make(int64_t index) const {
   while (chosen + 1 < options_.mixture.size() && rest >= options_.mixture[chosen].second) {
     rest -= options_.mixture[chosen++].second;
   }
+  return make(options_.mixture[chosen].first, index);
+}
+
+TrainingSample TrainingData::make(DataTask task, int64_t index) const {
   samples::Random draw(stream_seed(options_.seed, index, Stream::kLength));
   const int64_t length =
       options_.context_min + draw.index(options_.context_max - options_.context_min + 1);
-  TrainingSample sample = make_task(options_.mixture[chosen].first, length,
-                                    stream_seed(options_.seed, index, Stream::kSample));
+  TrainingSample sample =
+      make_task(task, length, stream_seed(options_.seed, index, Stream::kSample));
   // What the last of a long target asks is dropped rather than the run.
   if (static_cast<int64_t>(sample.target.size()) > max_target_ && max_target_ > 0) {
     sample.target.resize(static_cast<size_t>(max_target_));

@@ -56,6 +56,11 @@ class TrainingData {
 
   // The same sample for the same index and options.
   [[nodiscard]] TrainingSample make(int64_t index) const;
+  // One of a given kind.
+  [[nodiscard]] TrainingSample make(DataTask task, int64_t index) const;
+  [[nodiscard]] const std::vector<std::pair<DataTask, double>>& mixture() const {
+    return options_.mixture;
+  }
   // Rows that no target exceeds, found by trying: samples vary with their numbers and words.
   [[nodiscard]] int64_t max_target() const { return max_target_; }
   [[nodiscard]] int64_t max_context() const { return options_.context_max; }

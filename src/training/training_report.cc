@@ -48,7 +48,7 @@ report::HeatMap histograms(const std::vector<ScoreHistogram>& all) {
   return map;
 }
 
-report::HeatMap score_map(const std::vector<double>& scores, const HeadPlan& plan) {
+report::HeatMap score_map(const std::vector<float>& scores, const HeadPlan& plan) {
   report::HeatMap map{.title = "Scores of the gates at the end",
                       .row_label = "layer",
                       .column_label = "KV head",
@@ -78,6 +78,10 @@ report::HeadMap head_map(const HeadPlan& plan) {
   return map;
 }
 
+double mib(int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
 // The only part in which the report of a resumed run differs from an uninterrupted one's.
 std::string cost_table(const RunCost& cost) {
   if (cost.steps == 0) {
@@ -85,43 +89,78 @@ std::string cost_table(const RunCost& cost) {
   }
   const StepTimes& times = cost.times;
   const auto seconds = [](double value) { return fmt::format("{:.3f}", value); };
-  const double rest =
-      cost.seconds - times.prefill - times.teacher - times.student - times.loss - times.backward;
+  const double rest = cost.seconds - sum_of(times);
   return fmt::format(
              "<h2>Seconds per step</h2>\n<p>Means of the last {} steps; contexts are read "
-             "once for all the steps that use them. Peak memory {:.0f} MiB.</p>\n",
-             cost.steps, static_cast<double>(cost.peak_bytes) / (1 << 20)) +
+             "once for all the steps that use them. Peak memory {:.0f} MiB{}.</p>\n",
+             cost.steps, mib(cost.peak_bytes),
+             cost.device_bytes == 0
+                 ? ""
+                 : fmt::format(", of the GPU's {:.0f} MiB", mib(cost.device_bytes))) +
          report::html_table({{"all", "prefill", "teacher", "student", "loss", "backward", "rest"},
                              {{seconds(cost.seconds), seconds(times.prefill),
                                seconds(times.teacher), seconds(times.student), seconds(times.loss),
                                seconds(times.backward), seconds(rest)}}});
 }
 
-}  // namespace
-
-std::string render_training_report(const Trainer<float>& trainer, const RunCost& cost,
-                                   const std::string& options) {
+// Curves over the steps, and the gates' scores.
+void add_training(const Trainer<float>& trainer, std::vector<std::string>& fragments) {
   const TrainerState& state = trainer.state();
   const std::vector<StepRecord>& history = state.history;
   const size_t width = std::max<size_t>(history.size() / 100, 1);
   const auto add = [&](const char* title, const auto& value) {
-    return svg(curve(title, history, width, value));
+    fragments.push_back(svg(curve(title, history, width, value)));
   };
-  std::vector<std::string> fragments;
   fragments.push_back(fmt::format(
       "<p>{} steps, {} of them skipped because they were not finite. {:.1f} % of the gates are "
       "undecided (score between 0.1 and 0.9). Curves show means of {} steps.</p>\n",
       history.size(), state.skipped, 100 * trainer.undecided(), width));
-  fragments.push_back(add("Distillation loss", [](const StepRecord& r) { return r.loss; }));
-  fragments.push_back(add("Expected density", [](const StepRecord& r) { return r.density; }));
-  fragments.push_back(add("λ", [](const StepRecord& r) { return r.lambda; }));
-  fragments.push_back(add("Scores above 0.5, layer 0 included",
-                          [](const StepRecord& r) { return r.num_retrieval; }));
+  add("Distillation loss", [](const StepRecord& r) { return r.loss; });
+  add("Expected density", [](const StepRecord& r) { return r.density; });
+  add("λ", [](const StepRecord& r) { return r.lambda; });
+  add("Scores above 0.5, layer 0 included", [](const StepRecord& r) { return r.num_retrieval; });
   fragments.push_back(svg(histograms(state.histograms)));
-  fragments.push_back(svg(score_map(trainer.scores(), trainer.plan())));
-  fragments.push_back(svg(head_map(trainer.plan())));
+}
+
+// How the plan's own loss fell from round to round, and by which swaps.
+void add_refinement(const RefinerState& state, int num_kv_heads,
+                    std::vector<std::string>& fragments) {
+  fragments.push_back(fmt::format(
+      "<h2>Refinement</h2>\n<p>{} rounds, {} swaps. The objective is the loss of the plan "
+      "itself, gates at 0 and 1, over fixed samples that training does not see, each as a share of "
+      "its loss at the start. Heads are "
+      "layer.head.</p>\n",
+      state.rounds.size(), state.swaps.size()));
+  report::Curve objective{"Objective", "rounds", {{0, state.rounds.front().before}}};
+  for (size_t i = 0; i < state.rounds.size(); ++i) {
+    objective.points.emplace_back(static_cast<double>(i + 1), state.rounds[i].after);
+  }
+  fragments.push_back(svg(objective));
+  report::Table table{{"round", "now retrieves", "no longer"}, {}};
+  for (const RefinerSwap& swap : state.swaps) {
+    table.rows.push_back({std::to_string(swap.round + 1), head_name(swap.opened, num_kv_heads),
+                          head_name(swap.closed, num_kv_heads)});
+  }
+  fragments.push_back(report::html_table(table));
+}
+
+}  // namespace
+
+std::string render_training_report(const Trainer<float>& trainer, const io::HeadPlanFiles& files,
+                                   const RefinerState& refinement, const RunCost& cost) {
+  std::vector<std::string> fragments;
+  if (!trainer.state().history.empty()) {
+    add_training(trainer, fragments);
+  }
+  if (!refinement.rounds.empty()) {
+    add_refinement(refinement, files.plan.num_kv_heads(), fragments);
+  }
+  if (!files.scores.empty()) {
+    fragments.push_back(svg(score_map(files.scores, files.plan)));
+  }
+  fragments.push_back(svg(head_map(files.plan)));
   fragments.push_back(cost_table(cost));
-  fragments.push_back("<h2>Options</h2>\n<pre>" + report::escape_html(options) + "</pre>\n");
+  fragments.push_back("<h2>Options</h2>\n<pre>" + report::escape_html(files.training) + "</pre>\n");
   return report::html_page("Head training", fragments);
 }
 

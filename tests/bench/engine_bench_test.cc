@@ -143,6 +143,19 @@ TEST_F(EngineBenchTest, DecodeCountsTheBytesOfAStep) {
   EXPECT_EQ(engine_.cache_tokens_in_use(), 0);
 }
 
+TEST_F(EngineBenchTest, PageSummariesFitWhereTheyAreAskedFor) {
+  EngineOptions options = engine_options();
+  options.max_cache_tokens = EngineBench::cache_tokens(1100, 2, Policy::kPageBound);
+  EXPECT_EQ(options.max_cache_tokens, 2 * 64 * (18 + 2 + 1));
+  EXPECT_EQ(EngineBench::cache_tokens(1100, 2, Policy::kDense), 2 * 64 * (18 + 1));
+  Engine engine(options);
+  GenerationOptions policies[] = {dense(), streaming(512)};
+  policies[1].policy = Policy::kPageBound;
+  const std::vector<Row> rows = EngineBench(engine, 1, 2).decode(1100, 2, policies);
+  // 32 pages of 16, the last of which holds 12, and 69 summaries.
+  EXPECT_DOUBLE_EQ(rows[1].kv_read, (508.0 + 69) / 1100);
+}
+
 TEST_F(EngineBenchTest, ContextZeroIsOneToken) {
   const GenerationOptions policies[] = {dense()};
   const std::vector<Row> rows = bench_.decode(0, 1, policies);

@@ -71,6 +71,30 @@ TEST(BenchProgram, DecodeHasADenseRowBesideThePolicys) {
   EXPECT_EQ(json["options"]["budget"], 64);
 }
 
+TEST(BenchProgram, TrainSplitsAStepBesideItsFloor) {
+  const Json json = run_json(
+      "train --shape tiny --context 96,0 --rows 16 --budget 32 --sink 2 --recent 8 "
+      "--repeats 1");
+  ASSERT_EQ(json["rows"].size(), 2U);
+  for (const Json& row : json["rows"]) {
+    double seconds = 0;
+    for (const char* part : {"prefill", "teacher", "student", "loss", "backward"}) {
+      seconds += row["split_seconds"][part].get<double>();
+      EXPECT_EQ(row["split_flop"][part].get<double>() > 0,
+                std::string(part) != "prefill" || row["context"] > 0)
+          << part;
+    }
+    EXPECT_DOUBLE_EQ(row["seconds_per_step"], seconds);
+    EXPECT_GT(row["floor_seconds"], 0.0);
+  }
+  // 2 multiply-adds for each weight of 4 layers and row, and 4 for each pair of tokens: 8 heads of
+  // 64.
+  const double layer = 256.0 * (512 + 2 * 128) + 256.0 * 512 + 3 * 256.0 * 512;
+  EXPECT_DOUBLE_EQ(json["rows"][0]["split_flop"]["prefill"],
+                   4 * (2 * layer * 96 + 4 * 512.0 * 96 * 97 / 2));
+  EXPECT_NE(run_bench("train --context 8").exit_code, 0);
+}
+
 TEST(BenchProgram, MeasuresRandomModelsByShape) {
   const std::string common =
       "decode --shape tiny --context 300 --repeats 1 --heads uniform:3 "

@@ -71,7 +71,7 @@ const std::vector<BadFlag> kBadFlags = {
     {"threads_negative", {"--threads", "-1"}, {"-1"}},
     {"threads_many", {"--threads", "100000"}, {"100000", "1024"}},
     {"device_unknown", {"--device", "tpu"}, {"tpu"}},
-    {"device_cuda", {"--device", "cuda"}, {"cuda", "no CUDA support"}},
+    {"device_cuda", {"--device", "cuda"}, {"device cuda"}},
     {"log_level", {"--log-level", "loud"}, {"loud"}},
     {"kv_dtype", {"--kv-dtype", "f64"}, {"f64"}},
     {"kv_fp8", {"--kv-dtype", "fp8"}, {"fp8", "CUDA", "bf16"}},
@@ -85,6 +85,8 @@ const std::vector<BadFlag> kBadFlags = {
     {"layers_outside", {"--policy", "layer-shared", "--layers", "2,99"}, {"99", "0 to 5"}},
     {"layers_negative", {"--policy", "layer-shared", "--layers", "-1"}, {"-1"}},
     {"control_characters", {"--heads", "a\x1b[31m\nb"}, {"a\\x1b[31m\\x0ab"}},
+    {"system_without_messages", {"--system", "Be brief."}, {"--system", "--template or --chat"}},
+    {"ids_and_template", {"--token-ids", "ids", "--template"}, {"--template", "--token-ids"}},
     {"chat_and_json", {"--chat", "--json"}, {"--chat", "excludes"}},
     {"chat_and_prompt", {"--chat"}, {"--chat", "--prompt"}},
 };

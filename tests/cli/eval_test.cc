@@ -1,18 +1,14 @@
+#include <chrono>
 #include <csignal>
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 #include <map>
 #include <sstream>
 
 #include "cli/program.h"
+#include "support/random.h"
 
 namespace lychee::test {
 namespace {
-
-std::string text_of(const std::string& path) {
-  std::ifstream stream(path);
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
 
 class EvalTest : public FilesTest {
  protected:
@@ -52,6 +48,16 @@ TEST_F(EvalTest, RowsHaveEveryField) {
   }
 }
 
+TEST_F(EvalTest, TasksMayFollowLists) {
+  const Json json = run_json({"eval", "--model", "builtin:needle", "--threads", "1", "--policies",
+                              "dense,streaming", "--samples", "1", "--budgets", "96,128",
+                              "--lengths", "300,400", "passkey"});
+  EXPECT_EQ(json["rows"].size(), 6U);
+  for (const Json& row : json["rows"]) {
+    EXPECT_EQ(row["task"], "passkey");
+  }
+}
+
 TEST_F(EvalTest, ResumesOnlyItsOwnResults) {
   const Json first = run_json(passkey({"--out", path("out")}));
   const Json second = run_json(passkey({"--out", path("out"), "--resume"}));
@@ -65,7 +71,7 @@ TEST_F(EvalTest, ResumesOnlyItsOwnResults) {
 // What a line of results says, but for times and who prefilled the prompt.
 std::vector<Json> lasting_results(const std::string& folder) {
   std::vector<Json> results;
-  std::istringstream lines(text_of(folder + "/results.jsonl"));
+  std::istringstream lines(bytes_of(folder + "/results.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     results.push_back(Json::parse(line));
     for (const char* name : {"prefill_seconds", "prefilled_tokens", "decode_seconds", "seconds"}) {
@@ -73,6 +79,16 @@ std::vector<Json> lasting_results(const std::string& folder) {
     }
   }
   return results;
+}
+
+// But for their speed.
+void expect_same_rows(const Json& actual, const Json& expected) {
+  ASSERT_EQ(actual["rows"].size(), expected["rows"].size());
+  for (size_t i = 0; i < expected["rows"].size(); ++i) {
+    Json row = actual["rows"][i];
+    row["tokens_per_s"] = expected["rows"][i]["tokens_per_s"];
+    EXPECT_EQ(row, expected["rows"][i]);
+  }
 }
 
 TEST_F(EvalTest, KilledAndResumedGivesTheSameRows) {
@@ -86,14 +102,66 @@ TEST_F(EvalTest, KilledAndResumedGivesTheSameRows) {
   for (const int lines : {1, 2, 7, 10}) {
     stop_program(arguments("killed"), SIGKILL, path("killed/results.jsonl"), lines);
   }
-  const Json resumed = run_json(arguments("killed"));
+  ASSERT_EQ(whole["rows"].size(), 4U);
+  expect_same_rows(run_json(arguments("killed")), whole);
   EXPECT_EQ(lasting_results(path("killed")), lasting_results(path("whole")));
-  ASSERT_EQ(resumed["rows"].size(), 4U);
-  for (size_t i = 0; i < 4; ++i) {
-    Json row = resumed["rows"][i];
-    row["tokens_per_s"] = whole["rows"][i]["tokens_per_s"];
-    EXPECT_EQ(row, whole["rows"][i]);
+}
+
+TEST_F(EvalTest, ASignalStopsItWithItsRowsAndIsSeenByTheShell) {
+  const auto arguments = needle("eval", {"passkey", "--lengths", "1000", "--samples", "1000",
+                                         "--policies", "dense", "--out", path("stopped")});
+  const ProgramResult result = stop_program(arguments, SIGTERM, path("stopped/results.jsonl"), 2);
+  EXPECT_EQ(result.exit_code, 128 + SIGTERM);
+  EXPECT_THAT(result.err, testing::HasSubstr("--resume goes on"));
+  EXPECT_THAT(result.err, testing::HasSubstr(path("stopped")));
+  EXPECT_THAT(result.out, testing::HasSubstr("passkey"));
+  EXPECT_TRUE(std::filesystem::exists(path("stopped/rows.json")));
+}
+
+// A kill leaves whole lines; a machine that goes down, any part of what was written.
+TEST_F(EvalTest, KilledAtAnyMomentAndResumedGivesTheSameRows) {
+  const auto arguments = [&](const std::string& out) {
+    return std::vector<std::string>{
+        "eval",
+        "passkey",
+        "needle",
+        "--model",
+        "builtin:needle?layers=4&kv_heads=2&layer=2&head=1&distractors=1",
+        "--threads",
+        "1",
+        "--lengths",
+        "400",
+        "--samples",
+        "5",
+        "--temperature",
+        "0.5",
+        "--policies",
+        "dense,streaming",
+        "--budgets",
+        "128",
+        "--out",
+        path(out),
+        "--resume"};
+  };
+  const Json whole = run_json(arguments("whole"));
+  const std::string results = path("killed/results.jsonl");
+  const auto all = static_cast<int64_t>(std::filesystem::file_size(path("whole/results.jsonl")));
+  constexpr int kRounds = 8;
+  Random random(11);
+  for (int round = 0; round < kRounds; ++round) {
+    // Later rounds stop later; the last leave some lines to do.
+    const int64_t bytes = random.integer(0, all * (round + 1) / (kRounds + 2));
+    const std::chrono::microseconds delay(random.integer(0, 20'000));
+    SCOPED_TRACE(testing::Message() << bytes << " bytes and " << delay.count() << " us");
+    stop_program_at_byte(arguments("killed"), SIGKILL, results, static_cast<uintmax_t>(bytes),
+                         delay);
+    if (round % 2 == 1 && std::filesystem::exists(results)) {
+      const auto left = static_cast<int64_t>(std::filesystem::file_size(results));
+      std::filesystem::resize_file(results, static_cast<uintmax_t>(random.integer(0, left)));
+    }
   }
+  expect_same_rows(run_json(arguments("killed")), whole);
+  EXPECT_EQ(lasting_results(path("killed")), lasting_results(path("whole")));
 }
 
 TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
@@ -116,9 +184,18 @@ TEST_F(EvalTest, WritesTablesAndSharesPrompts) {
   EXPECT_NEAR(json["totals"]["overhead"].get<double>(),
               json["totals"]["seconds"].get<double>() / timed, 1e-9);
   EXPECT_EQ(json["totals"]["prefilled_tokens"], json["totals"]["shared_tokens"]);
-  EXPECT_EQ(Json::parse(text_of(path("out/rows.json")))["rows"], json["rows"]);
-  EXPECT_TRUE(text_of(path("out/rows.csv")).starts_with("task,length,policy,heads,budget,"));
-  EXPECT_NE(text_of(path("out/report.html")).find("4 prompts took 4 prefills"), std::string::npos);
+  EXPECT_EQ(Json::parse(bytes_of(path("out/rows.json")))["rows"], json["rows"]);
+  EXPECT_TRUE(bytes_of(path("out/rows.csv")).starts_with("task,length,policy,heads,budget,"));
+  EXPECT_NE(bytes_of(path("out/report.html")).find("4 prompts took 4 prefills"), std::string::npos);
+}
+
+TEST_F(EvalTest, WhatIsNamedTwiceIsAskedOnce) {
+  const Json json =
+      run_json(needle("eval", {"passkey", "passkey", "--lengths", "600,600", "--samples", "2",
+                               "--policies", "streaming,streaming", "--budgets", "128,128"}));
+  ASSERT_EQ(json["rows"].size(), 1U);
+  EXPECT_EQ(json["rows"][0]["samples"], 2);
+  EXPECT_EQ(json["totals"]["answers"], 2);
 }
 
 TEST_F(EvalTest, PrintsEveryFigureOfATask) {
@@ -126,8 +203,8 @@ TEST_F(EvalTest, PrintsEveryFigureOfATask) {
       run_program({"eval", "perplexity", "--model", "builtin:needle", "--threads", "1", "--lengths",
                    "300", "--samples", "1", "--decode-tokens", "8", "--policies", "dense"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out,
-              testing::ContainsRegex("perplexity .* dense .* agreement 1  kl 0  nll [0-9.]+\n"));
+  EXPECT_THAT(result.out, testing::ContainsRegex(
+                              "perplexity .* dense  *1 .* agreement 1  kl 0  nll [0-9.]+\n"));
 }
 
 // Rows by task and policy.
@@ -185,7 +262,7 @@ TEST_F(EvalTest, ScoresFilesOfMathWithAttempts) {
   auto rows = rows_by_name(json);
   EXPECT_EQ(rows["aime dense"]["score"], 0.5) << "one of two problems";
   EXPECT_EQ(rows["aime streaming"]["score"], 0.0) << "prefill alone, which is dense, sees the key";
-  std::istringstream results(text_of(path("out/results.jsonl")));
+  std::istringstream results(bytes_of(path("out/results.jsonl")));
   for (std::string line; std::getline(results, line);) {
     EXPECT_EQ(Json::parse(line)["texts"].size(), 3U) << "an answer for each attempt";
   }
@@ -228,9 +305,14 @@ TEST_F(EvalTest, NamesOrCountsBadLines) {
                  {"b.jsonl, line 2", "context"});
   const Json json = run_json(longbench(data, {"--skip-bad"}));
   EXPECT_EQ(json["totals"]["bad_lines"], 3);
+  EXPECT_THAT(run_program(longbench(data, {"--skip-bad"})).err,
+              testing::HasSubstr("left out 3 of --data's lines, the first since " + data +
+                                 ", line 4: no JSON object"));
   EXPECT_EQ(json["rows"][0]["samples"], 2);
   expect_failure(longbench(path("nowhere.jsonl")), 2, {"nowhere.jsonl"});
   expect_failure(needle("eval", {"longbench"}), 2, {"--data"});
+  expect_failure(longbench(file("empty.jsonl", "\n")), 2, {"longbench: no line of --data"});
+  expect_failure(longbench(file("bad.jsonl", "{\n"), {"--skip-bad"}), 2, {"no line of --data"});
   expect_failure(
       needle("eval", {"math", "--data", file("m.jsonl", R"({"problem": "p", "answer": "1/2"})")}),
       2, {"m.jsonl, line 1", "1/2"});
@@ -238,6 +320,32 @@ TEST_F(EvalTest, NamesOrCountsBadLines) {
                                             R"( "answers": ["a"]})"),
                            {"--words", path("nowhere")}),
                  2, {"nowhere/dict.txt", "python3-jieba"});
+}
+
+TEST_F(EvalTest, RefusesFilesThatAreNoText) {
+  const auto refused = [&](const std::string& text, const char* part) {
+    expect_failure(needle("eval", {"needle", "--lengths", "300", "--text-file", file("t", text)}),
+                   2, {"/t ", part});
+  };
+  refused("", "has no words");
+  refused(" \n", "has no words");
+  refused(std::string("ELF\0 and more.", 14), "is no text");
+}
+
+TEST_F(EvalTest, LayersAreForThePolicyOfAListThatTakesThem) {
+  const Json json =
+      run_json(needle("eval", {"passkey", "--lengths", "300", "--samples", "1", "--policies",
+                               "dense,layer-shared", "--layers", "0,3"}));
+  EXPECT_EQ(json["options"]["layers"], Json::parse("[null, [0, 3]]"));
+  EXPECT_EQ(json["rows"].size(), 2U);
+}
+
+TEST_F(EvalTest, AFullDiskIsAnError) {
+  const auto arguments = needle("eval", {"passkey", "--lengths", "300", "--samples", "1",
+                                         "--policies", "dense", "--out", path("full")});
+  std::filesystem::create_directories(path("full"));
+  std::filesystem::create_symlink("/dev/full", path("full/results.jsonl"));
+  expect_failure(arguments, 1, {"cannot write", "full/results.jsonl"});
 }
 
 TEST_F(EvalTest, RefusesImpossibleTables) {

@@ -1,6 +1,3 @@
-#include <fstream>
-#include <iterator>
-
 #include "cli/program.h"
 #include "io/fetch/sha256.h"
 #include "lychee/head_plan.h"
@@ -19,11 +16,6 @@ class InspectTest : public FilesTest {
     return path("plan");
   }
 };
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 const Json kRoles = {{1, 1}, {0, 0}, {0, 1}};
 
@@ -121,7 +113,7 @@ TEST(FetchCommandTest, ListsTheCatalogue) {
 TEST_F(InspectTest, DrawsThePlan) {
   const Json json = run_json({"inspect", "--heads", plan_folder(), "--html", path("plan.html")});
   EXPECT_EQ(json["num_retrieval"], 3);
-  const std::string page = read_file(path("plan.html"));
+  const std::string page = bytes_of(path("plan.html"));
   EXPECT_THAT(page, testing::HasSubstr("layer 2, KV head 1: retrieval"));
   EXPECT_THAT(page, testing::HasSubstr("layer 2, KV head 0: sparse"));
   EXPECT_THAT(page, testing::HasSubstr("3 of 6 KV heads retrieve"));

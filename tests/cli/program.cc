@@ -1,16 +1,15 @@
 #include "cli/program.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <system_error>
 #include <thread>
@@ -24,68 +23,57 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Pipe {
+// lycheedecode with a cache folder of its own. Its streams are files, which no output fills.
+class Program {
  public:
-  Pipe() {
-    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) {
-      throw std::system_error(errno, std::generic_category(), "pipe2");
+  Program(const std::vector<std::string>& arguments, const std::string& input) {
+    write_text(in(), input);
+    child_ = ::fork();
+    if (child_ < 0) {
+      throw std::system_error(errno, std::generic_category(), "fork");
+    }
+    if (child_ == 0) {
+      become_program(arguments);
     }
   }
-  ~Pipe() {
-    close_read();
-    close_write();
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
 
-  [[nodiscard]] int read_end() const { return ends_[0]; }
-  [[nodiscard]] int write_end() const { return ends_[1]; }
-  void close_read() { close_end(ends_[0]); }
-  void close_write() { close_end(ends_[1]); }
+  [[nodiscard]] bool is_running() { return ::waitpid(child_, &status_, WNOHANG) == 0; }
+  [[nodiscard]] bool has_answered() const { return fs::exists(out()) && !fs::is_empty(out()); }
+  void send(int signal) const { ::kill(child_, signal); }
+  // For one that has not been seen to end.
+  [[nodiscard]] ProgramResult wait() {
+    ::waitpid(child_, &status_, 0);
+    return {.exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_),
+            .out = bytes_of(out()),
+            .err = bytes_of(err())};
+  }
 
  private:
-  static void close_end(int& end) {
-    if (end >= 0) {
-      ::close(std::exchange(end, -1));
+  [[nodiscard]] std::string in() const { return folder_.path() / "in"; }
+  [[nodiscard]] std::string out() const { return folder_.path() / "out"; }
+  [[nodiscard]] std::string err() const { return folder_.path() / "err"; }
+
+  [[noreturn]] void become_program(std::vector<std::string> arguments) const {
+    constexpr int kWrite = O_WRONLY | O_CREAT;
+    ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
+    ::dup2(::open(in().c_str(), O_RDONLY), STDIN_FILENO);
+    ::dup2(::open(out().c_str(), kWrite, 0600), STDOUT_FILENO);
+    ::dup2(::open(err().c_str(), kWrite, 0600), STDERR_FILENO);
+    std::vector<char*> argv;
+    std::string program = LYCHEE_PROGRAM;
+    argv.push_back(program.data());
+    for (std::string& argument : arguments) {
+      argv.push_back(argument.data());
     }
+    argv.push_back(nullptr);
+    ::execv(program.c_str(), argv.data());
+    ::_exit(127);
   }
-  std::array<int, 2> ends_{-1, -1};
+
+  TemporaryFolder folder_;
+  pid_t child_;
+  int status_ = 0;
 };
-
-// Reads both until both end: a program may fill one pipe while the other is silent.
-void drain(Pipe& out, Pipe& err, ProgramResult& result) {
-  std::array<pollfd, 2> polled = {{{out.read_end(), POLLIN, 0}, {err.read_end(), POLLIN, 0}}};
-  const std::array<std::string*, 2> texts = {&result.out, &result.err};
-  size_t open = polled.size();
-  while (open > 0 && ::poll(polled.data(), polled.size(), -1) >= 0) {
-    for (size_t i = 0; i < polled.size(); ++i) {
-      if (polled[i].fd < 0 || polled[i].revents == 0) {
-        continue;
-      }
-      std::array<char, 4096> buffer{};
-      const ssize_t size = ::read(polled[i].fd, buffer.data(), buffer.size());
-      if (size > 0) {
-        texts[i]->append(buffer.data(), static_cast<size_t>(size));
-      } else {
-        polled[i].fd = -1;
-        --open;
-      }
-    }
-  }
-}
-
-[[noreturn]] void become_program(const std::vector<std::string>& arguments) {
-  std::vector<char*> argv;
-  std::string program = LYCHEE_PROGRAM;
-  argv.push_back(program.data());
-  std::vector<std::string> copies = arguments;
-  for (std::string& argument : copies) {
-    argv.push_back(argument.data());
-  }
-  argv.push_back(nullptr);
-  ::execv(program.c_str(), argv.data());
-  ::_exit(127);
-}
 
 int64_t count_lines(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -111,57 +99,61 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-}  // namespace
-
-ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& input) {
-  const TemporaryFolder cache;
-  Pipe in;
-  Pipe out;
-  Pipe err;
-  const pid_t child = ::fork();
-  if (child < 0) {
-    throw std::system_error(errno, std::generic_category(), "fork");
+// Again from the beginning where the program had ended before its moment.
+ProgramResult stop_when(const std::vector<std::string>& arguments, int signal, const fs::path& file,
+                        const std::function<bool()>& is_time, std::chrono::microseconds delay) {
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Program program(arguments, "");
+    while (!is_time() && program.is_running()) {
+      std::this_thread::yield();
+    }
+    std::this_thread::sleep_for(delay);
+    if (program.is_running()) {
+      program.send(signal);
+      return program.wait();
+    }
+    fs::remove_all(file.parent_path());
   }
-  if (child == 0) {
-    ::setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
-    ::dup2(in.read_end(), STDIN_FILENO);
-    ::dup2(out.write_end(), STDOUT_FILENO);
-    ::dup2(err.write_end(), STDERR_FILENO);
-    become_program(arguments);
-  }
-  in.close_read();
-  out.close_write();
-  err.close_write();
-  std::signal(SIGPIPE, SIG_IGN);  // a program may end before it has read its input
-  // Inputs of tests are smaller than a pipe's buffer.
-  static_cast<void>(!::write(in.write_end(), input.data(), input.size()));
-  in.close_write();
-  ProgramResult result{};
-  drain(out, err, result);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
+  ADD_FAILURE() << "the program ended " << kAttempts << " times before its moment, by " << file;
+  return {};
 }
 
-void stop_program(const std::vector<std::string>& arguments, int signal, const fs::path& file,
-                  int64_t lines) {
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    const int nowhere = ::open("/dev/null", O_WRONLY);
-    ::dup2(nowhere, STDOUT_FILENO);
-    ::dup2(nowhere, STDERR_FILENO);
-    become_program(arguments);
-  }
-  bool running = true;
-  while (running && (!fs::exists(file) || count_lines(file) < lines)) {
+}  // namespace
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& input) {
+  return Program(arguments, input).wait();
+}
+
+ProgramResult stop_program(const std::vector<std::string>& arguments, int signal,
+                           const fs::path& file, int64_t lines) {
+  return stop_when(arguments, signal, file,
+                   [&] { return fs::exists(file) && count_lines(file) >= lines; }, {});
+}
+
+ProgramResult stop_answer(const std::vector<std::string>& arguments, int signal,
+                          const std::string& input) {
+  Program program(arguments, input);
+  while (!program.has_answered() && program.is_running()) {
     std::this_thread::yield();
-    running = ::waitpid(child, nullptr, WNOHANG) == 0;
   }
-  ASSERT_TRUE(running) << "the program ended before line " << lines << " of " << file;
-  ::kill(child, signal);
-  ::waitpid(child, nullptr, 0);
+  program.send(signal);
+  return program.wait();
+}
+
+void stop_program_at_byte(const std::vector<std::string>& arguments, int signal,
+                          const fs::path& file, uintmax_t bytes, std::chrono::microseconds delay) {
+  const auto has_bytes = [&] {
+    std::error_code error;
+    const uintmax_t size = fs::file_size(file, error);
+    return bytes == 0 || (!error && size >= bytes);
+  };
+  stop_when(arguments, signal, file, has_bytes, delay);
 }
 
 Json run_json(std::vector<std::string> arguments, const std::string& input) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,8 @@ namespace lychee::test {
 
 using Json = nlohmann::ordered_json;
 
+[[nodiscard]] std::string bytes_of(const std::filesystem::path& path);
+
 struct ProgramResult {
   int exit_code;  // 128 + n when signal n ended it
   std::string out;
@@ -26,10 +29,20 @@ struct ProgramResult {
 [[nodiscard]] ProgramResult run_program(const std::vector<std::string>& arguments,
                                         const std::string& input = "");
 
-// Starts lycheedecode silently, sends `signal` as soon as `file` has `lines` lines, and waits for
-// it to end. Fails the test when it ends by itself before.
-void stop_program(const std::vector<std::string>& arguments, int signal,
-                  const std::filesystem::path& file, int64_t lines);
+// Starts it, sends `signal` as soon as `file` has `lines` lines, and waits for it to end. Where it
+// ended by itself before, because this process was not scheduled in time, the folder of `file` is
+// removed and all is done again; the fifth time fails the test.
+ProgramResult stop_program(const std::vector<std::string>& arguments, int signal,
+                           const std::filesystem::path& file, int64_t lines);
+
+// Starts it and sends `signal` as soon as there is something on its stdout.
+[[nodiscard]] ProgramResult stop_answer(const std::vector<std::string>& arguments, int signal,
+                                        const std::string& input = "");
+
+// stop_program() `delay` after `file` has `bytes` bytes; 0: after the start.
+void stop_program_at_byte(const std::vector<std::string>& arguments, int signal,
+                          const std::filesystem::path& file, uintmax_t bytes,
+                          std::chrono::microseconds delay);
 
 // Runs it with --json added; expects exit code 0 and that stdout holds one JSON object with
 // `version` and `options`, and nothing else.

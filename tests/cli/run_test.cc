@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <csignal>
 
 #include "cli/program.h"
 
@@ -212,6 +213,24 @@ TEST_F(RunTest, ChatKeepsItsCache) {
   EXPECT_EQ(result.out, "4 2 .\n4 2 .\n");
   EXPECT_THAT(result.err, HasSubstr("[0 of 11 tokens from the cache"));
   EXPECT_THAT(result.err, HasSubstr("[13 of 18 tokens from the cache"));
+}
+
+// `run` writes what it has; a shell sees 128 + the signal.
+TEST_F(RunTest, ASignalStopsTheAnswerAndTheProgram) {
+  const auto long_answer = needle("run", {"--prompt", kPrompt, "--max-tokens", "100000"});
+  const ProgramResult result = stop_answer(long_answer, SIGINT);
+  EXPECT_EQ(result.exit_code, 128 + SIGINT);
+  EXPECT_THAT(result.out, testing::EndsWith("\n"));
+  EXPECT_THAT(result.err, HasSubstr("KV read"));
+}
+
+TEST_F(RunTest, CtrlCStopsAnAnswerOfAChatAndSigtermTheChat) {
+  const auto arguments = needle("run", {"--chat", "--max-tokens", "100000"});
+  const std::string input = "The pass key is 4 2 . The pass key is\n";
+  const ProgramResult stopped = stop_answer(arguments, SIGINT, input);
+  EXPECT_EQ(stopped.exit_code, 0);
+  EXPECT_THAT(stopped.err, HasSubstr("KV read"));
+  EXPECT_EQ(stop_answer(arguments, SIGTERM, input + "again\n").exit_code, 128 + SIGTERM);
 }
 
 TEST_F(RunTest, ChatEndsWithItsInput) {

@@ -125,6 +125,36 @@ TEST_F(CacheTest, ForkNeedsAPageToWrite) {
   EXPECT_EQ(parent.length(), 61);
 }
 
+// 200 tokens take four pages, their summaries one more.
+TEST_F(CacheTest, PageSummariesTakePagesToo) {
+  GenerationOptions options;
+  options.policy = Policy::kPageBound;
+  options.selection = Selection{.budget = 32, .sink = 4, .recent = 8};
+  Engine small = tiny_.open(256);
+  expect_error(ErrorCode::kOutOfMemory, "at most 192 fit", [&] {
+    Sequence sequence = small.create_sequence(options);
+    small.prefill(sequence, tokens(200));
+  });
+  EXPECT_EQ(small.cache_tokens_in_use(), 0);
+  Engine engine = tiny_.open(7 * 64);
+  Sequence parent = engine.create_sequence(options);
+  engine.prefill(parent, tokens(200));
+  engine.decode(parent, 5);
+  EXPECT_EQ(engine.cache_tokens_in_use(), 5 * 64);
+  {
+    // A fork shares them until it writes: one page of tokens and the page of summaries.
+    Sequence child = engine.fork(parent);
+    EXPECT_EQ(engine.cache_tokens_in_use(), 5 * 64);
+    engine.decode(child, 6);
+    EXPECT_EQ(engine.cache_tokens_in_use(), 7 * 64);
+  }
+  engine.truncate(parent, 64);
+  EXPECT_EQ(engine.cache_tokens_in_use(), 2 * 64);
+  Sequence dense = engine.fork(parent, {});
+  engine.truncate(parent, 0);
+  EXPECT_EQ(engine.cache_tokens_in_use(), 64);
+}
+
 // A correction rewrites tokens of the page before: shared, it needs a copy as well.
 TEST_F(CacheTest, CorrectionCopiesEveryPageItWrites) {
   Engine engine = tiny_.open();
@@ -160,7 +190,7 @@ TEST_F(CacheTest, EngineRefusesImpossibleOptions) {
   refused("prefill chunk -1", [](EngineOptions& options) { options.prefill_chunk = -1; });
   EngineOptions cuda = tiny_.options();
   cuda.device = Device::kCuda;
-  expect_error(ErrorCode::kUnsupported, "no CUDA support", [&] { const Engine engine(cuda); });
+  expect_error(ErrorCode::kUnsupported, "device cuda", [&] { const Engine engine(cuda); });
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ TEST(DataFile, NamesOrCountsBadLines) {
   BadLines bad{.skip = true};
   const DataFile file = parse_jsonl("some.jsonl", text, bad);
   EXPECT_EQ(bad.count, 2);
+  EXPECT_EQ(bad.first, "some.jsonl, line 3: no JSON object");
   ASSERT_EQ(file.lines.size(), 3U);
   EXPECT_EQ(file.lines[2].number, 6);
 
@@ -27,8 +28,8 @@ TEST(DataFile, NamesOrCountsBadLines) {
   for_each_line(file, bad, add);
   EXPECT_EQ(bad.count, 3);
   EXPECT_EQ(sum, 4);
-  test::expect_error(ErrorCode::kInvalidArgument,
-                     "some.jsonl, line 4: ", [&] { for_each_line(file, strict, add); });
+  test::expect_error(ErrorCode::kInvalidArgument, "some.jsonl, line 4: type must be number",
+                     [&] { for_each_line(file, strict, add); });
   test::expect_error(ErrorCode::kInvalidArgument, "no file /nowhere",
                      [&] { static_cast<void>(read_jsonl("/nowhere", bad)); });
 }

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <map>
 
 #include "eval/longbench_metrics.h"
@@ -100,6 +102,31 @@ TEST_F(LongbenchTaskTest, AsksAndScoresByDataset) {
   EXPECT_TRUE(text_of(shown).ends_with("Q: where\nType:")) << "no chat template";
   EXPECT_EQ(trec.score("\n City\nPerson", shown.queries[0], metrics), 1) << "the first line alone";
   EXPECT_EQ(trec.score("City Person", shown.queries[0], metrics), 0.5);
+}
+
+TEST_F(LongbenchTaskTest, ANewlineEndsSamsumButIsNotItsFirstToken) {
+  Json line = Json::parse(kTrec);
+  line["dataset"] = "samsum";
+  const std::string lines = line.dump() + "\n" + kTrec;
+  const auto query_of = [&](const std::string& name) {
+    for (const auto& task : make(lines)) {
+      if (task->name() == name) {
+        return task->make({.length = 1000}).queries[0];
+      }
+    }
+    return Query{};
+  };
+  EXPECT_EQ(query_of("samsum").end_ids, (std::vector<int32_t>{'\n'}));
+  EXPECT_EQ(query_of("samsum").min_tokens, 1);
+  EXPECT_TRUE(query_of("trec").end_ids.empty());
+  EXPECT_EQ(query_of("trec").min_tokens, 0);
+  inputs_.encode = [](std::string_view text) {
+    std::vector<int32_t> ids{1};  // a leading token, and no newlines
+    std::copy_if(text.begin(), text.end(), std::back_inserter(ids),
+                 [](char c) { return c != '\n'; });
+    return ids;
+  };
+  EXPECT_TRUE(query_of("samsum").end_ids.empty());
 }
 
 TEST_F(LongbenchTaskTest, CountsChineseWords) {

@@ -61,12 +61,13 @@ TEST(MathTask, AsksEveryAttempt) {
   inputs.attempts = 3;
   const std::string text = R"({"problem": "1+1?", "answer": "002"}
     {"question": "2+1?", "answer": 3}
+    {"Problem": "2+2?", "Answer": 4}
     {"question": "Roots?", "final_answer": ["1", "2"], "error": "1e-3"})";
   inputs.data = {parse_jsonl("p.jsonl", text, bad)};
   const TaskList tasks = make_math_tasks(inputs);
   ASSERT_EQ(tasks.size(), 2U);
   EXPECT_EQ(tasks[0]->name(), "aime");
-  EXPECT_EQ(tasks[0]->num_samples(-1), 2);
+  EXPECT_EQ(tasks[0]->num_samples(-1), 3);
   EXPECT_EQ(tasks[1]->name(), "olympiadbench");
   const Prompt prompt = tasks[0]->make({.length = 300});
   ASSERT_EQ(prompt.queries.size(), 3U);
@@ -85,6 +86,12 @@ TEST(MathTask, AsksEveryAttempt) {
     test::expect_error(ErrorCode::kInvalidArgument,
                        "p.jsonl, line 1: ", [&] { static_cast<void>(make_math_tasks(inputs)); });
   }
+  inputs.data = {parse_jsonl("p.jsonl", R"({"prompt": "1+1?", "answer": "2"})", bad)};
+  test::expect_error(ErrorCode::kInvalidArgument, "has no field problem, Problem, question",
+                     [&] { static_cast<void>(make_math_tasks(inputs)); });
+  bad.skip = true;
+  test::expect_error(ErrorCode::kInvalidArgument, "math: no line of --data",
+                     [&] { static_cast<void>(make_math_tasks(inputs)); });
   inputs.data.clear();
   test::expect_error(ErrorCode::kInvalidArgument, "needs --data",
                      [&] { static_cast<void>(make_math_tasks(inputs)); });

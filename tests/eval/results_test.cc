@@ -178,6 +178,34 @@ TEST(Report, FitsItsAxisToPerplexities) {
   EXPECT_THAT(html, HasSubstr("points=\"60.0,288.2 540.0,51.8 \""));
 }
 
+// The perplexity's own, not that of the agreement, which is the score of a sample.
+TEST(Results, PerplexityIsComparedWithDensesOnTheSameTexts) {
+  std::vector<SampleResult> results;
+  for (const int sample : {0, 1}) {
+    for (const bool dense : {true, false}) {
+      SampleResult& result = results.emplace_back(make_result(sample, dense));
+      result.task = "perplexity";
+      result.policy = dense ? "dense" : "streaming";
+      result.metrics = {{"nll", (dense ? 1.0 : 1.5) + sample}};
+    }
+  }
+  const std::vector<EvalRow> rows = summarize(results);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].difference, 0.0);
+  EXPECT_NEAR(rows[1].difference, rows[1].score - rows[0].score, 1e-12);
+  // Both texts lost as much: there is no other mean to draw.
+  EXPECT_NEAR(rows[1].difference_interval.low, rows[1].difference, 1e-12);
+  EXPECT_NEAR(rows[1].difference_interval.high, rows[1].difference, 1e-12);
+}
+
+TEST(Report, LeavesOutIntervalsThatOneSampleCannotHave) {
+  std::vector<SampleResult> results{make_result(0, true)};
+  results.back().task = "perplexity";
+  results.back().policy = "dense";
+  results.back().metrics = {{"nll", 1.0}};
+  EXPECT_THAT(render_report(results, {}), testing::Not(HasSubstr("nan")));
+}
+
 TEST_F(ResultFolderTest, ResumesAnEmptyOrAbsentFolder) {
   EXPECT_TRUE(ResultFolder(folder_, options_, true).kept().empty());
   EXPECT_TRUE(ResultFolder(folder_, options_, true).kept().empty());

@@ -191,6 +191,20 @@ TEST_F(NeedleEval, AnswersAreTheSameTogether) {
   EXPECT_EQ(scores(alone).at("streaming  128"), 0);
 }
 
+TEST_F(NeedleEval, TextsAreFollowedAlikeTogether) {
+  start(kSmallModel, KvDtype::kF16);
+  EvalOptions eval = options(400, 2, kBudget128);
+  const auto alone = run(eval, "perplexity");
+  eval.together = true;
+  const auto together = run(eval, "perplexity");
+  ASSERT_EQ(alone.size(), together.size());
+  for (size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(alone[i].metrics, together[i].metrics);
+    EXPECT_EQ(alone[i].kv_bytes_read, together[i].kv_bytes_read);
+  }
+  EXPECT_GT(alone.back().metrics.at("kl"), 0);
+}
+
 TEST_F(NeedleEval, PhrasesAreAskedOneByOne) {
   start(kSmallModel, KvDtype::kF16);
   EvalOptions eval = options(700, 1, kBudget128);
@@ -234,6 +248,40 @@ TEST_F(NeedleEval, ForcedAnswersAreFedAsTheyAre) {
   EXPECT_NE(said, free);
   EXPECT_EQ(answer(false), said);
   EXPECT_EQ(answer(true), said);
+}
+
+// Passkeys whose first digit ends the answer.
+class EndedTask : public Task {
+ public:
+  EndedTask(const TaskInputs& inputs, int64_t min_tokens)
+      : encode_(inputs.encode), keys_(make_tasks({"passkey"}, inputs)), min_tokens_(min_tokens) {}
+  [[nodiscard]] std::string name() const override { return "ended"; }
+  [[nodiscard]] Prompt make(const SampleId& id) const override {
+    Prompt prompt = keys_.front()->make(id);
+    Query& query = prompt.queries.front();
+    query.end_ids = {encode_(query.references.front().substr(0, 1)).back()};
+    query.min_tokens = min_tokens_;
+    return prompt;
+  }
+  double score(std::string_view, const Query&, Metrics&) const override { return 0; }
+
+ private:
+  samples::Encoder encode_;
+  TaskList keys_;
+  int64_t min_tokens_;
+};
+
+TEST_F(NeedleEval, AnswersEndWhereTheirQuerySays) {
+  start(kSmallModel, KvDtype::kF16);
+  EvalOptions eval = options(300, 1, kBudget128);
+  eval.settings = {setting(Policy::kDense, {}, kBudget128)};
+  for (const int64_t min_tokens : {0, 1}) {
+    TaskList tasks;
+    tasks.push_back(std::make_unique<EndedTask>(inputs(), min_tokens));
+    const SampleResult result = run_eval(*engine_, tasks, eval, nullptr).front();
+    EXPECT_EQ(result.texts.front().empty(), min_tokens == 0) << result.texts.front();
+    EXPECT_FALSE(result.texts.front().starts_with(result.references.front().front().front()));
+  }
 }
 
 TEST_F(NeedleEval, FollowsATextBesideDense) {

@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "io/fetch/fetch_hub.h"
 #include "io/fetch/sha256.h"
 #include "io/hub_server.h"
@@ -70,7 +68,7 @@ TEST_F(FetchFolder, TakesOneSetOfWeightsAndWhatBelongsToIt) {
         "model.safetensors.index.json", "tokenizer.json"}) {
     lines += sha256_file(result.path / name) + "  " + name + "\n";
   }
-  EXPECT_EQ(result.sha256, sha256_hex(std::as_bytes(std::span(lines))));
+  EXPECT_EQ(result.sha256, sha256_hex(lines));
   hub().forget();
   const FetchResult again = get("hf:org/model");
   EXPECT_EQ(again.source, "cache");
@@ -117,7 +115,7 @@ TEST_F(FetchFolder, SingleGgufIsTheModel) {
   hub().repos["org/quant"]["m.gguf"] = {"GGUF", true, "", {}};
   const FetchResult result = get("hf:org/quant");
   EXPECT_EQ(result.path.filename(), "m.gguf");
-  EXPECT_EQ(result.sha256, sha256_hex(std::as_bytes(std::span("GGUF", 4))));
+  EXPECT_EQ(result.sha256, sha256_hex("GGUF"));
   EXPECT_EQ(resolve_model("hf:org/quant"), result.path);
   EXPECT_EQ(get("hf:org/quant").source, "cache");
 }

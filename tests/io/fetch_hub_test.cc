@@ -42,7 +42,7 @@ TEST_F(FetchHub, FileArrivesOnceAndIsReused) {
   const FetchResult result = get(kFile);
   EXPECT_EQ(read_all(result.path), content_);
   EXPECT_EQ(result.bytes, 300'000);
-  EXPECT_EQ(result.sha256, sha256_hex(std::as_bytes(std::span(content_))));
+  EXPECT_EQ(result.sha256, sha256_hex(content_));
   EXPECT_EQ(result.source, hub().endpoint() + "/org/model/resolve/main/model.gguf");
   EXPECT_THAT(fixture_.cached_files(), ElementsAre("hf-files/org/model/model.gguf"));
   hub().forget();

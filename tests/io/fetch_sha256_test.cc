@@ -9,7 +9,7 @@ namespace lychee::io {
 namespace {
 
 TEST(Sha256, KnownDigests) {
-  EXPECT_EQ(sha256_hex({}), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   Hasher hasher;
   hasher.update(std::string_view("a"));
   hasher.update(std::string_view("bc"));
@@ -26,7 +26,7 @@ TEST(Sha256, FileLongerThanOnePiece) {
   const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "sha256_test.bin";
   const std::string text((size_t{1} << 20U) + 3, 'x');
   std::ofstream(path, std::ios::binary) << text;
-  EXPECT_EQ(sha256_file(path), sha256_hex(std::as_bytes(std::span(text))));
+  EXPECT_EQ(sha256_file(path), sha256_hex(text));
   std::filesystem::remove(path);
 }
 

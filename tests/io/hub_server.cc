@@ -19,10 +19,6 @@ namespace {
 
 constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567";
 
-std::string sha256_of(const std::string& text) {
-  return sha256_hex(std::as_bytes(std::span(text)));
-}
-
 std::string blob_sha1_of(const std::string& text) {
   Hasher hasher(HashKind::kSha1);
   const std::string header = "blob " + std::to_string(text.size());
@@ -138,7 +134,7 @@ void HubServer::serve_listing(const httplib::Request& request, httplib::Response
       sibling["size"] = file.content.size();
       sibling["blobId"] = blob_sha1_of(file.content);
       if (file.lfs) {
-        sibling["lfs"] = {{"sha256", sha256_of(file.content)},
+        sibling["lfs"] = {{"sha256", sha256_hex(file.content)},
                           {"size", file.content.size()},
                           {"pointerSize", 134}};
       }
@@ -171,7 +167,8 @@ void HubServer::serve_file(const httplib::Request& request, httplib::Response& r
     serve_content(request, response, file->content);
     return;
   }
-  const std::string etag = file->linked_etag.empty() ? sha256_of(file->content) : file->linked_etag;
+  const std::string etag =
+      file->linked_etag.empty() ? sha256_hex(file->content) : file->linked_etag;
   response.set_header("X-Linked-Etag", "\"" + etag + "\"");
   response.set_header(
       "X-Linked-Size",

@@ -8,6 +8,7 @@
 #include "kernels/activation/silu_mul.h"
 #include "support/backends.h"
 #include "support/compare.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
 
 namespace lychee::activation {
@@ -39,14 +40,14 @@ void run_on(int64_t backend, SiluMulParams p) {
     cpu::silu_mul(p);
     return;
   }
-  test::DeviceCall call;
+  test::DeviceMirror mirror;
   const auto count = [&](int64_t stride) { return (p.num_rows - 1) * stride + p.dim; };
   const bool in_place = p.y == p.gate;
-  p.y = call.inout(p.y, count(p.y_stride));
-  p.gate = in_place ? p.y : call.in(p.gate, count(p.gate_stride));
-  p.up = call.in(p.up, count(p.up_stride));
-  cuda::silu_mul(p, call.stream());
-  call.finish();
+  p.y = mirror.output(p.y, count(p.y_stride));
+  p.gate = in_place ? p.y : mirror.input(p.gate, count(p.gate_stride));
+  p.up = mirror.input(p.up, count(p.up_stride));
+  cuda::silu_mul(p, mirror.stream());
+  mirror.finish();
 }
 
 class SiluMulTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
@@ -67,8 +68,8 @@ TEST_P(SiluMulTest, MatchesReference) {
   reference::silu_mul(params);
   const std::vector<float> in_f32 = plain(gate, up);
   for (int64_t r = 0; r < c.num_rows; ++r) {
-    const auto row = [&](const std::vector<float>& all) {
-      return std::span(all).subspan(static_cast<size_t>(r * stride), static_cast<size_t>(c.dim));
+    const auto row = [&, dim = c.dim](const std::vector<float>& all) {
+      return std::span(all).subspan(static_cast<size_t>(r * stride), static_cast<size_t>(dim));
     };
     EXPECT_TRUE(test::as_good_as_plain(row(actual), row(in_f32), row(expected), 1e-6)) << r;
     for (int64_t i = c.dim; i < stride; ++i) {
@@ -99,6 +100,43 @@ INSTANTIATE_TEST_SUITE_P(EveryBackend, SiluMulTest,
                            return test::backend_name(std::get<0>(info.param)) + "_" +
                                   std::get<1>(info.param).name;
                          });
+
+// Rounded results: half a unit of bf16's last place, 2^-8 of a value, and what f32 adds to it.
+TEST(RoundedSiluMul, MatchesReference) {
+  for ([[maybe_unused]] const int64_t backend : test::cuda_backends()) {
+    for (const Case& c : {Case{"shortest", 1, 8, 0, 1}, Case{"rows", 65, 1536, 8, 3},
+                          Case{"parts_of_a_row", 2, 4104, 16, 50}}) {
+      test::Random random;
+      const int64_t stride = c.dim + c.padding;
+      std::vector<bf16> gate, up;
+      std::vector<float> gate_values, up_values;
+      for (int64_t i = 0; i < c.num_rows * stride; ++i) {
+        gate_values.push_back(static_cast<float>(gate.emplace_back(c.scale * random.normal())));
+        up_values.push_back(static_cast<float>(up.emplace_back(random.normal())));
+      }
+      std::vector<bf16> actual(gate.size(), bf16(std::nanf("")));
+      std::vector<float> expected(gate.size(), std::nanf(""));
+      reference::silu_mul(SiluMulParams{c.num_rows, c.dim, gate_values.data(), up_values.data(),
+                                        stride, stride, expected.data(), stride});
+      test::DeviceMirror mirror;
+      const auto count = static_cast<int64_t>(gate.size());
+      cuda::silu_mul(SiluMulParamsOf<bf16>{c.num_rows, c.dim, mirror.input(gate.data(), count),
+                                           mirror.input(up.data(), count), stride, stride,
+                                           mirror.output(actual.data(), count), stride},
+                     mirror.stream());
+      mirror.finish();
+      for (size_t i = 0; i < actual.size(); ++i) {
+        const auto value = static_cast<float>(actual[i]);
+        ASSERT_EQ(std::isnan(value), std::isnan(expected[i])) << c.name << ", " << i;  // padding
+        if (!std::isnan(value)) {
+          // Where exp overflows in f32, the product is 0 instead of some 1e-37.
+          ASSERT_NEAR(value, expected[i], std::fabs(expected[i]) * (0x1p-8 + 1e-5) + 1e-36)
+              << c.name << ", " << i;
+        }
+      }
+    }
+  }
+}
 
 // Each value once in whole vectors and once alone.
 TEST(SiluMul, KnownValuesAndExtremes) {

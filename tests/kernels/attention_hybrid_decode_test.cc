@@ -126,20 +126,19 @@ struct Call {
   }
 
   void run_cuda(int num_runs = 1, int64_t only_row = -1) {
-    DeviceMirror mirror;
+    test::DeviceMirror mirror;
     HybridDecodeParams p = params;
-    const auto size = [](const auto& values) { return static_cast<int64_t>(values.size()); };
-    p.q = mirror.input(q.data(), size(q));
+    p.q = mirror.input(q);
     p.page_tables = cache.page_tables_on(mirror);
-    p.kv_lens = mirror.input(kv_lens.data(), size(kv_lens));
+    p.kv_lens = mirror.input(kv_lens);
     p.kv = cache.view_on(mirror);
-    p.set_of_head = mirror.input(set_of_head.data(), size(set_of_head));
-    p.token_ids = mirror.input(token_ids.data(), size(token_ids));
-    p.num_ids = mirror.input(num_ids.data(), size(num_ids));
-    p.scores = params.scores == nullptr ? nullptr : mirror.output(scores.data(), size(scores));
-    p.emit_scores = params.emit_scores == nullptr ? nullptr : mirror.input(emit.data(), size(emit));
-    p.out = mirror.output(out.data(), size(out));
-    p.lse = params.lse == nullptr ? nullptr : mirror.output(lse.data(), size(lse));
+    p.set_of_head = mirror.input(set_of_head);
+    p.token_ids = mirror.input(token_ids);
+    p.num_ids = mirror.input(num_ids);
+    p.scores = params.scores == nullptr ? nullptr : mirror.output(scores);
+    p.emit_scores = params.emit_scores == nullptr ? nullptr : mirror.input(emit);
+    p.out = mirror.output(out);
+    p.lse = params.lse == nullptr ? nullptr : mirror.output(lse);
     p.workspace = mirror.scratch(cuda::hybrid_decode_workspace_bytes(p));
     const int64_t arrivals_bytes =
         cuda::hybrid_decode_num_arrivals(p) * static_cast<int64_t>(sizeof(int32_t));
@@ -240,21 +239,16 @@ TEST_P(HybridDecodeTest, IsAsGoodAsPlainLoop) {
                                      with_poison_as(kPoison, expected.scores), 1e-6));
 }
 
-std::string test_name(const testing::TestParamInfo<std::tuple<Backend, DType, Case>>& info) {
-  return std::get<0>(info.param).name + '_' +
-         std::string(dtype_info(std::get<1>(info.param)).name) + '_' + std::get<2>(info.param).name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Cases, HybridDecodeTest,
                          testing::Combine(testing::ValuesIn(backends()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                                           testing::ValuesIn(cases())),
-                         test_name);
+                         case_name<Case>);
 INSTANTIATE_TEST_SUITE_P(Fp8Cases, HybridDecodeTest,
                          testing::Combine(testing::ValuesIn(cuda_backends()),
                                           testing::Values(DType::kF8E4M3),
                                           testing::ValuesIn(cases())),
-                         test_name);
+                         case_name<Case>);
 
 const Case kMixed{"mixed", {700, 1, 1337, 65}, 9, 3, 64, "shsdaeh"};
 

@@ -13,6 +13,7 @@
 #include "kernels/attention/kv_append.h"
 #include "kernels/attention/page_bound.h"
 #include "kernels/attention/page_summary.h"
+#include "kernels/attention/paged_kv.h"
 #include "kernels/attention_support.h"
 #include "lychee/error.h"
 #include "support/compare.h"
@@ -46,7 +47,7 @@ void append(const Backend& backend, const KvAppendParams& params, PagedCache& ca
     cpu::kv_append(params);
     return;
   }
-  DeviceMirror mirror;
+  test::DeviceMirror mirror;
   KvAppendParams p = params;
   p.k = mirror.input(params.k, params.num_tokens * params.row_stride);
   p.v = mirror.input(params.v, params.num_tokens * params.row_stride);
@@ -61,45 +62,41 @@ void summarize(const Backend& backend, const PageSummaryParams& params, PagedCac
     cpu::page_summary(params);
     return;
   }
-  DeviceMirror mirror;
+  test::DeviceMirror mirror;
   PageSummaryParams p = params;
-  const int64_t count = ((params.kv_len + kBoundPageSize - 1) / kBoundPageSize + 1) *
-                        params.num_kv_heads * params.head_dim;
   p.page_table = cache.page_tables_on(mirror);
+  p.summary_table = p.page_table + cache.page_table_stride();
   p.kv = cache.view_on(mirror);
-  p.k_min = mirror.output(params.k_min, count);
-  p.k_max = mirror.output(params.k_max, count);
-  cuda::page_summary(p, mirror.stream());
-  // Once more, as a decode step does it: the last page alone, its length known to the device.
-  p.device_kv_len = mirror.input(&params.kv_len, 1);
-  p.kv_len = 0;
   cuda::page_summary(p, mirror.stream());
   mirror.finish();
 }
 
-void bound_pages_on_cpu(const PageBoundParams& params) {
+void bound_pages_on_cpu(const PageBoundParams& params, PagedCache& /*cache*/) {
   PageBoundParams p = params;
   Buffer workspace(cpu::page_bound_workspace_bytes(params));
   p.workspace = workspace.data();
   cpu::page_bound(p);
 }
 
-void bound_pages_on_cuda(const PageBoundParams& params) {
-  DeviceMirror mirror;
+void bound_pages_on_cuda(const PageBoundParams& params, PagedCache& cache) {
+  test::DeviceMirror mirror;
   PageBoundParams p = params;
-  const int64_t count =
-      (params.kv_len + kBoundPageSize - 1) / kBoundPageSize * params.num_kv_heads * params.head_dim;
-  p.q = mirror.input(params.q, int64_t{params.num_q_heads} * params.head_dim);
-  p.k_min = mirror.input(params.k_min, count);
-  p.k_max = mirror.input(params.k_max, count);
+  const int64_t num_sets = int64_t{params.batch} * params.num_kv_heads;
+  p.q = mirror.input(params.q, int64_t{params.batch} * params.num_q_heads * params.head_dim);
+  p.summary_tables = cache.page_tables_on(mirror) + (params.summary_tables - cache.page_tables());
+  p.kv = cache.view_on(mirror);
   // Of all these ids the test looks at the one after the last row, too.
-  p.token_ids = mirror.output(params.token_ids, params.num_kv_heads * params.token_ids_stride + 1);
-  p.num_ids = mirror.output(params.num_ids, params.num_kv_heads);
-  p.device_kv_len = mirror.input(&params.kv_len, 1);
-  p.kv_len = params.kv_len + 1000;  // room for more
+  p.token_ids = mirror.output(params.token_ids, num_sets * params.token_ids_stride + 1);
+  p.num_ids = mirror.output(params.num_ids, num_sets);
+  p.kv_lens = mirror.input(params.kv_lens, params.batch);
+  p.max_kv_len = params.max_kv_len + 1000;  // room for more
   p.workspace = mirror.scratch(cuda::page_bound_workspace_bytes(p));
   cuda::page_bound(p, mirror.stream());
   mirror.finish();
+}
+
+void bound_pages_by_formula(const PageBoundParams& params, PagedCache& /*cache*/) {
+  reference::page_bound(params);
 }
 
 // Floats whose rounding is delicate in either 16-bit type, and random ones.
@@ -217,11 +214,11 @@ TEST_P(KvTest, DecodeRowsAppendAtTheirOwnEnd) {
                             .kv_lens = kv_lens.data(),
                             .kv = expected.view()};
   reference::kv_append_rows(params);
-  DeviceMirror mirror;
-  params.k = mirror.input(k.data(), static_cast<int64_t>(k.size()));
+  test::DeviceMirror mirror;
+  params.k = mirror.input(k);
   params.v = params.k + 40;
   params.page_tables = actual.page_tables_on(mirror);
-  params.kv_lens = mirror.input(kv_lens.data(), 3);
+  params.kv_lens = mirror.input(kv_lens);
   params.kv = actual.view_on(mirror);
   cuda::kv_append_rows(params, mirror.stream());
   mirror.finish();
@@ -229,70 +226,121 @@ TEST_P(KvTest, DecodeRowsAppendAtTheirOwnEnd) {
   EXPECT_TRUE(actual.v_bytes() == expected.v_bytes());
 }
 
+int64_t num_bound_pages(int64_t kv_len) {
+  return (kv_len + kBoundPageSize - 1) / kBoundPageSize;
+}
+
 TEST_P(KvTest, SummaryIsMinAndMaxOfItsTokensAlone) {
   const auto& [backend, dtype] = GetParam();
   const BackendScope scope(backend);
-  for (const int64_t kv_len : {1, 16, 17, 53, 129}) {
+  for (const int64_t kv_len : {1, 16, 17, 53, 129, 1100}) {
     for (const int64_t first_page : {int64_t{0}, (kv_len - 1) / kBoundPageSize}) {
       test::Random random;
-      PagedCache cache(dtype, 3, 40, {kv_len}, 8, random);
-      const int64_t pages = (kv_len + kBoundPageSize - 1) / kBoundPageSize;
-      std::vector<float> min(static_cast<size_t>((pages + 1) * 3 * 40), 77.0F);
-      std::vector<float> max = min;
-      std::vector<float> expected_min = min;
-      std::vector<float> expected_max = min;
+      test::Random same_random;
+      const std::vector<int64_t> lengths = {kv_len, num_bound_pages(kv_len)};
+      PagedCache actual(dtype, 3, 40, lengths, 8, random);
+      PagedCache expected(dtype, 3, 40, lengths, 8, same_random);
       PageSummaryParams params{.num_kv_heads = 3,
                                .head_dim = 40,
                                .first_page = first_page,
                                .kv_len = kv_len,
-                               .page_table = cache.page_table(0),
-                               .kv = cache.view(),
-                               .k_min = min.data(),
-                               .k_max = max.data()};
-      summarize(backend, params, cache);
-      params.k_min = expected_min.data();
-      params.k_max = expected_max.data();
+                               .page_table = actual.page_table(0),
+                               .summary_table = actual.page_table(1),
+                               .kv = actual.view()};
+      summarize(backend, params, actual);
+      params.kv = expected.view();
       reference::page_summary(params);
-      EXPECT_EQ(min, expected_min) << kv_len << " tokens from page " << first_page;
-      EXPECT_EQ(max, expected_max) << kv_len << " tokens from page " << first_page;
+      EXPECT_TRUE(actual.k_bytes() == expected.k_bytes())
+          << kv_len << " tokens from page " << first_page;
+      EXPECT_TRUE(actual.v_bytes() == expected.v_bytes())
+          << kv_len << " tokens from page " << first_page;
     }
   }
 }
 
-struct BoundCase {
-  int64_t kv_len;
-  int budget, sink, recent;
-};
+TEST_P(KvTest, DecodeRowsSummarizeTheirLastPage) {
+  const auto& [backend, dtype] = GetParam();
+  if (!backend.cuda) {
+    return;  // the CPU's decode step summarizes row by row
+  }
+  test::Random random;
+  test::Random same_random;
+  const std::vector<int64_t> kv_lens = {1, 160, 2000};
+  const std::vector<int64_t> lengths = {1, 160, 2000, 1, 10, 125};
+  PagedCache actual(dtype, 3, 40, lengths, 8, random);
+  PagedCache expected(dtype, 3, 40, lengths, 8, same_random);
+  const std::vector<uint8_t> active = {1, 1, 1, 0, 0, 0, 1, 1, 1};
+  for (const int64_t row : {0, 2}) {
+    const int64_t kv_len = kv_lens[static_cast<size_t>(row)];
+    reference::page_summary({.num_kv_heads = 3,
+                             .head_dim = 40,
+                             .first_page = num_bound_pages(kv_len) - 1,
+                             .kv_len = kv_len,
+                             .page_table = expected.page_table(row),
+                             .summary_table = expected.page_table(row + 3),
+                             .kv = expected.view()});
+  }
+  test::DeviceMirror mirror;
+  const int32_t* page_tables = actual.page_tables_on(mirror);
+  cuda::page_summary_rows({.batch = 3,
+                           .num_kv_heads = 3,
+                           .head_dim = 40,
+                           .page_tables = page_tables,
+                           .page_table_stride = actual.page_table_stride(),
+                           .summary_tables = page_tables + 3 * actual.page_table_stride(),
+                           .summary_table_stride = actual.page_table_stride(),
+                           .kv_lens = mirror.input(kv_lens),
+                           .active = mirror.input(active),
+                           .kv = actual.view_on(mirror)},
+                          mirror.stream());
+  mirror.finish();
+  EXPECT_TRUE(actual.k_bytes() == expected.k_bytes());
+  EXPECT_TRUE(actual.v_bytes() == expected.v_bytes());
+}
 
-std::vector<std::vector<int32_t>> run_page_bound(void (*page_bound)(const PageBoundParams&),
-                                                 const BoundCase& c, const std::vector<float>& q,
-                                                 const std::vector<float>& k_min,
-                                                 const std::vector<float>& k_max) {
-  constexpr int kHeads = 3;
-  const int64_t stride = std::min(c.kv_len, page_bound_max_selected(c.budget, c.sink, c.recent));
-  std::vector<int32_t> ids(static_cast<size_t>(kHeads * stride + 1),
+using BoundPages = void (*)(const PageBoundParams&, PagedCache&);
+
+BoundPages bound_pages(const Backend& backend) {
+  return backend.cuda ? &bound_pages_on_cuda : &bound_pages_on_cpu;
+}
+
+constexpr int kBoundHeads = 3;
+constexpr int kBoundDim = 24;
+
+// The sets of rows of `kv_lens`, whose summaries are the cache's sequences from `kv_lens.size()`
+// on.
+std::vector<std::vector<int32_t>> run_page_bound(BoundPages page_bound, PagedCache& cache,
+                                                 const std::vector<int64_t>& kv_lens,
+                                                 const Selection& selection,
+                                                 const std::vector<float>& q) {
+  const auto batch = static_cast<int>(kv_lens.size());
+  const int64_t max_kv_len = *std::max_element(kv_lens.begin(), kv_lens.end());
+  const int64_t stride = page_bound_max_selected(selection, max_kv_len);
+  std::vector<int32_t> ids(static_cast<size_t>(batch * kBoundHeads * stride + 1),
                            std::numeric_limits<int32_t>::max());
-  std::vector<int32_t> num_ids(kHeads, -1);
-  PageBoundParams params{.num_q_heads = 9,
-                         .num_kv_heads = kHeads,
-                         .head_dim = 24,
-                         .kv_len = c.kv_len,
-                         .q = q.data(),
-                         .k_min = k_min.data(),
-                         .k_max = k_max.data(),
-                         .budget = c.budget,
-                         .sink = c.sink,
-                         .recent = c.recent,
-                         .token_ids = ids.data(),
-                         .token_ids_stride = stride,
-                         .num_ids = num_ids.data(),
-                         .workspace = nullptr};
-  page_bound(params);
+  std::vector<int32_t> num_ids(static_cast<size_t>(batch * kBoundHeads), -1);
+  page_bound({.batch = batch,
+              .num_q_heads = 3 * kBoundHeads,
+              .num_kv_heads = kBoundHeads,
+              .head_dim = kBoundDim,
+              .kv_lens = kv_lens.data(),
+              .max_kv_len = max_kv_len,
+              .q = q.data(),
+              .summary_tables = cache.page_table(batch),
+              .summary_table_stride = cache.page_table_stride(),
+              .kv = cache.view(),
+              .selection = selection,
+              .token_ids = ids.data(),
+              .token_ids_stride = stride,
+              .num_ids = num_ids.data(),
+              .workspace = nullptr},
+             cache);
   EXPECT_EQ(ids.back(), std::numeric_limits<int32_t>::max()) << "overflow";
   std::vector<std::vector<int32_t>> sets;
-  for (int head = 0; head < kHeads; ++head) {
-    const auto begin = ids.begin() + head * stride;
-    sets.emplace_back(begin, begin + num_ids[static_cast<size_t>(head)]);
+  for (size_t set = 0; set < num_ids.size(); ++set) {
+    EXPECT_EQ(num_ids[set], page_bound_num_selected(selection, kv_lens[set / kBoundHeads]));
+    const auto begin = ids.begin() + static_cast<int64_t>(set) * stride;
+    sets.emplace_back(begin, begin + num_ids[set]);
   }
   return sets;
 }
@@ -300,41 +348,67 @@ std::vector<std::vector<int32_t>> run_page_bound(void (*page_bound)(const PageBo
 TEST_P(KvTest, PageBoundPicksTheBestPages) {
   const auto& [backend, dtype] = GetParam();
   const BackendScope scope(backend);
-  const BoundCase cases[] = {{1, 16, 0, 1},      {53, 64, 5, 9},       {64, 63, 5, 9},
-                             {500, 100, 17, 33}, {513, 384, 128, 256}, {700, 64, 0, 1},
-                             {1000, 1000, 4, 4}, {1001, 1000, 4, 4},   {2000, 256, 100, 20}};
-  for (const BoundCase& c : cases) {
+  struct Case {
+    int64_t kv_len;
+    Selection selection;
+  };
+  const auto budget = [](int tokens, int sink, int recent) {
+    return Selection{.budget = tokens, .sink = sink, .recent = recent};
+  };
+  const Case cases[] = {
+      {1, budget(16, 0, 1)},
+      {53, budget(64, 5, 9)},
+      {64, budget(63, 5, 9)},
+      {500, budget(100, 17, 33)},
+      {513, budget(384, 128, 256)},
+      {700, budget(64, 0, 1)},
+      {1000, budget(1000, 4, 4)},
+      {1001, budget(1000, 4, 4)},
+      {2000, budget(256, 100, 20)},
+      {2000, {.mode = SelectMode::kRatio, .sink = 30, .recent = 20, .ratio = 0.2}}};
+  for (const Case& c : cases) {
     test::Random random;
-    PagedCache cache(dtype, 3, 24, {c.kv_len}, 0, random);
-    const std::vector<float> q = random.normals(9 * 24);
-    const int64_t pages = (c.kv_len + kBoundPageSize - 1) / kBoundPageSize;
-    std::vector<float> min(static_cast<size_t>(pages * 3 * 24), kNan);
-    std::vector<float> max = min;
-    reference::page_summary({.num_kv_heads = 3,
-                             .head_dim = 24,
-                             .first_page = 0,
-                             .kv_len = c.kv_len,
-                             .page_table = cache.page_table(0),
-                             .kv = cache.view(),
-                             .k_min = min.data(),
-                             .k_max = max.data()});
-    EXPECT_EQ(
-        run_page_bound(backend.cuda ? &bound_pages_on_cuda : &bound_pages_on_cpu, c, q, min, max),
-        run_page_bound(&reference::page_bound, c, q, min, max))
-        << c.kv_len << " tokens, budget " << c.budget;
+    const std::vector<int64_t> kv_lens = {c.kv_len, c.kv_len / 2 + 1};
+    const std::vector<int64_t> lengths = {kv_lens[0], kv_lens[1], num_bound_pages(kv_lens[0]),
+                                          num_bound_pages(kv_lens[1])};
+    PagedCache cache(dtype, kBoundHeads, kBoundDim, lengths, 0, random);
+    for (const int64_t row : {0, 1}) {
+      reference::page_summary({.num_kv_heads = kBoundHeads,
+                               .head_dim = kBoundDim,
+                               .first_page = 0,
+                               .kv_len = kv_lens[static_cast<size_t>(row)],
+                               .page_table = cache.page_table(row),
+                               .summary_table = cache.page_table(row + 2),
+                               .kv = cache.view()});
+    }
+    const std::vector<float> q = random.normals(int64_t{2} * 3 * kBoundHeads * kBoundDim);
+    EXPECT_EQ(run_page_bound(bound_pages(backend), cache, kv_lens, c.selection, q),
+              run_page_bound(&bound_pages_by_formula, cache, kv_lens, c.selection, q))
+        << c.kv_len << " tokens, budget " << c.selection.budget;
   }
 }
 
 TEST(PageBound, TiesGoToTheLowerPageAndNanRanksLast) {
-  const BoundCase c{16 * 8, 48, 1, 1};
-  const std::vector<float> q(9 * 24, 1.0F);
-  std::vector<float> bounds(8 * 3 * 24, 0.0F);
-  bounds[1 * 3 * 24] = kNan;  // page 1 of head 0
+  constexpr int64_t kPages = 8;
+  const std::vector<float> q(3 * kBoundHeads * kBoundDim, 1.0F);
+  test::Random random;
+  PagedCache cache(DType::kF32, kBoundHeads, kBoundDim, {16 * kPages, kPages}, 0, random);
+  const PagedKv kv = cache.view();
+  for (int64_t page = 0; page < kPages; ++page) {
+    for (int64_t head = 0; head < kBoundHeads; ++head) {
+      const int64_t at = kv_offset(kv, cache.page_table(1), page, head);
+      for (int64_t d = 0; d < kBoundDim; ++d) {
+        const float value = page == 1 && head == 0 && d == 0 ? kNan : 0.0F;
+        store_kv(kv.dtype, kv.k, at + d, value);
+        store_kv(kv.dtype, kv.v, at + d, value);
+      }
+    }
+  }
   for (const Backend& backend : backends()) {
     const BackendScope scope(backend);
-    const auto sets = run_page_bound(backend.cuda ? &bound_pages_on_cuda : &bound_pages_on_cpu, c,
-                                     q, bounds, bounds);
-    for (int head = 0; head < 3; ++head) {
+    const auto sets = run_page_bound(bound_pages(backend), cache, {16 * kPages},
+                                     {.budget = 48, .sink = 1, .recent = 1}, q);
+    for (int head = 0; head < kBoundHeads; ++head) {
       std::vector<int32_t> expected(48);
       std::iota(expected.begin(), expected.begin() + 16, 0);
       std::iota(expected.begin() + 16, expected.begin() + 32, head == 0 ? 32 : 16);

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <ostream>
 #include <string>
 #include <tuple>
 
@@ -17,16 +16,7 @@
 namespace lychee::attention {
 namespace {
 
-struct Case {
-  const char* name;
-  int64_t first_position;
-  int num_tokens, num_q_heads, num_kv_heads, head_dim;
-  int64_t stride_padding = 0;
-};
-
-void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.name;
-}
+using Case = PromptCase;
 
 constexpr Case kCases[] = {
     {"one_token", 0, 1, 9, 3, 64},      {"one_later_token", 200, 1, 9, 3, 64},
@@ -69,13 +59,13 @@ struct Call {
     cpu::prefill_attention(params);
   }
   void run_cuda() {
-    DeviceMirror mirror;
+    test::DeviceMirror mirror;
     PrefillAttentionParams p = params;
     const int64_t skipped = params.q - q.data();
-    p.q = mirror.input(q.data(), static_cast<int64_t>(q.size())) + skipped;
+    p.q = mirror.input(q) + skipped;
     p.page_table = cache.page_tables_on(mirror);
     p.kv = cache.view_on(mirror);
-    p.out = mirror.output(out.data(), static_cast<int64_t>(out.size())) + (params.out - out.data());
+    p.out = mirror.output(out) + (params.out - out.data());
     p.workspace = mirror.scratch(cuda::prefill_attention_workspace_bytes(params));
     cuda::prefill_attention(p, mirror.stream());
     mirror.finish();
@@ -114,21 +104,16 @@ TEST_P(PrefillAttentionTest, IsAsGoodAsPlainLoop) {
   EXPECT_TRUE(test::as_good_as_plain(actual.out, plain.out, expected.out, 1e-6));
 }
 
-std::string test_name(const testing::TestParamInfo<std::tuple<Backend, DType, Case>>& info) {
-  return std::get<0>(info.param).name + '_' +
-         std::string(dtype_info(std::get<1>(info.param)).name) + '_' + std::get<2>(info.param).name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Cases, PrefillAttentionTest,
                          testing::Combine(testing::ValuesIn(backends()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                                           testing::ValuesIn(kCases)),
-                         test_name);
+                         case_name<Case>);
 INSTANTIATE_TEST_SUITE_P(Fp8Cases, PrefillAttentionTest,
                          testing::Combine(testing::ValuesIn(cuda_backends()),
                                           testing::Values(DType::kF8E4M3),
                                           testing::ValuesIn(kCases)),
-                         test_name);
+                         case_name<Case>);
 
 constexpr Case kWhole{"whole", 0, 400, 9, 3, 64};
 

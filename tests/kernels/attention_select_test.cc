@@ -75,7 +75,7 @@ void select_on_cpu(const SelectTokensParams& params) {
 }
 
 void select_on_cuda(const SelectTokensParams& params) {
-  DeviceMirror mirror;
+  test::DeviceMirror mirror;
   SelectTokensParams p = params;
   p.scores = mirror.input(params.scores, params.num_rows * params.scores_stride);
   p.kv_lens = mirror.input(params.kv_lens, params.num_rows / params.rows_per_kv_len);
@@ -264,6 +264,25 @@ TEST(SelectTokens, WithoutForcedTokens) {
   }
 }
 
+// On a GPU so many that each row has one block instead of a cluster.
+TEST(SelectTokens, ManyRows) {
+  test::Random random;
+  std::vector<std::vector<float>> rows;
+  for (int64_t row = 0; row < 400; ++row) {
+    rows.push_back(make_scores(row % 2 == 0 ? Pattern::kNormal : Pattern::kTwoValues,
+                               row == 7 ? 70000 : 200 + 3 * row, random));
+  }
+  for (const SelectMode mode : {SelectMode::kTopK, SelectMode::kBlock, SelectMode::kRatio}) {
+    const Selection selection{.mode = mode, .budget = 256, .sink = 4, .recent = 16, .ratio = 0.02};
+    const Sets expected = run_select(&reference::select_tokens, rows, selection, 0.125F);
+    for (const Backend& backend : backends()) {
+      const BackendScope scope(backend);
+      EXPECT_EQ(run_select(select_on(backend), rows, selection, 0.125F), expected)
+          << select_mode_name(mode) << ", " << backend.name;
+    }
+  }
+}
+
 // Against literals, since the two implementations could share a misreading.
 TEST(SelectTokens, FollowsTheRulesByHand) {
   //                                0  1  2  3  4  5  6  7  8  9
@@ -356,13 +375,13 @@ TEST_P(SelectCudaTest, StreamingSetsAreSinkAndRecent) {
   const std::vector<int64_t> kv_lens = {3, 8, 9, 1000};
   std::vector<int32_t> ids(4 * 8, kUnused);
   std::vector<int32_t> num_ids(4, -1);
-  DeviceMirror mirror;
+  test::DeviceMirror mirror;
   StreamingSetParams params{.num_rows = 4,
-                            .kv_lens = mirror.input(kv_lens.data(), 4),
+                            .kv_lens = mirror.input(kv_lens),
                             .selection = {.budget = 8, .sink = 3, .recent = 2},
-                            .token_ids = mirror.output(ids.data(), 32),
+                            .token_ids = mirror.output(ids),
                             .token_ids_stride = 8,
-                            .num_ids = mirror.output(num_ids.data(), 4)};
+                            .num_ids = mirror.output(num_ids)};
   cuda::write_streaming_sets(params, mirror.stream());
   mirror.finish();
   EXPECT_EQ(num_ids, (std::vector<int32_t>{3, 8, 8, 8}));
@@ -377,11 +396,11 @@ TEST_P(SelectCudaTest, SumsScoresOverHeads) {
   const std::vector<int64_t> kv_lens = {700, 9};
   std::vector<float> scores = random.normals(2 * 3 * 710);
   const std::vector<float> before = scores;
-  DeviceMirror mirror;
+  test::DeviceMirror mirror;
   cuda::sum_scores({.batch = 2,
                     .num_kv_heads = 3,
-                    .kv_lens = mirror.input(kv_lens.data(), 2),
-                    .scores = mirror.output(scores.data(), 2 * 3 * 710),
+                    .kv_lens = mirror.input(kv_lens),
+                    .scores = mirror.output(scores),
                     .scores_stride = 710},
                    mirror.stream());
   mirror.finish();

@@ -27,32 +27,14 @@ void PrintTo(const Backend& backend, std::ostream* out) {
   *out << backend.name;
 }
 
-void* DeviceMirror::scratch(int64_t bytes, int value) {
-  buffers_.emplace_back(std::max<int64_t>(bytes, 1));
-  fill_on_device(buffers_.back().data(), value, buffers_.back().bytes(), stream_.get());
-  return buffers_.back().data();
+void PrintTo(const PromptCase& c, std::ostream* out) {
+  *out << c.name;
 }
 
-void* DeviceMirror::copy(const void* data, int64_t bytes) {
-  if (data == nullptr) {
-    return nullptr;
-  }
-  void* device = scratch(bytes);
-  copy_to_device(device, data, bytes, stream_.get());
-  return device;
-}
-
-void DeviceMirror::finish() {
-  for (const Output& output : outputs_) {
-    copy_to_host(output.host, output.device, output.bytes, stream_.get());
-  }
-  stream_.synchronize();
-}
-
-PagedKv PagedCache::view_on(DeviceMirror& mirror) {
+PagedKv PagedCache::view_on(test::DeviceMirror& mirror) {
   PagedKv device = view_;
-  device.k = mirror.output(k_.data(), static_cast<int64_t>(k_.size()));
-  device.v = mirror.output(v_.data(), static_cast<int64_t>(v_.size()));
+  device.k = mirror.output(k_);
+  device.v = mirror.output(v_);
   device.k_scales = mirror.input(view_.k_scales, static_cast<int64_t>(k_scales_.size()));
   device.v_scales = mirror.input(view_.v_scales, static_cast<int64_t>(v_scales_.size()));
   return device;

@@ -1,16 +1,18 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels/attention/params.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
 #include "support/simd_targets.h"
-#include "tensor/device_buffer.h"
-#include "tensor/stream.h"
 
 namespace lychee::attention {
 
@@ -25,6 +27,23 @@ struct Backend {
 [[nodiscard]] std::vector<Backend> cuda_backends();
 void PrintTo(const Backend& backend, std::ostream* out);
 
+// A prompt's tokens from `first_position` on, of a test over backends and dtypes.
+struct PromptCase {
+  const char* name;
+  int64_t first_position;
+  int num_tokens, num_q_heads, num_kv_heads, head_dim;
+  int64_t stride_padding = 0;
+};
+void PrintTo(const PromptCase& c, std::ostream* out);
+
+// <backend>_<dtype>_<case>.
+template <typename Case>
+[[nodiscard]] std::string case_name(
+    const testing::TestParamInfo<std::tuple<Backend, DType, Case>>& info) {
+  const auto& [backend, dtype, c] = info.param;
+  return backend.name + '_' + std::string(dtype_info(dtype).name) + '_' + c.name;
+}
+
 // CPU kernels dispatch to the backend's instruction set while this lives.
 class BackendScope {
  public:
@@ -38,42 +57,6 @@ class BackendScope {
   std::optional<test::SimdTargetScope> scope_;
 };
 
-// Host arrays mirrored on the device for the length of one call.
-class DeviceMirror {
- public:
-  // A copy on the device; null for null.
-  template <typename T>
-  [[nodiscard]] T* input(const T* data, int64_t count) {
-    return static_cast<T*>(copy(data, count * static_cast<int64_t>(sizeof(T))));
-  }
-  // The same, copied back by finish().
-  template <typename T>
-  [[nodiscard]] T* output(T* data, int64_t count) {
-    T* device = input(data, count);
-    if (device != nullptr) {
-      outputs_.push_back({data, device, count * static_cast<int64_t>(sizeof(T))});
-    }
-    return device;
-  }
-  // Memory of a kernel's own, each byte set to `value`.
-  [[nodiscard]] void* scratch(int64_t bytes, int value = 0xff);
-  [[nodiscard]] CUstream_st* stream() const { return stream_.get(); }
-  // Waits for the stream and brings the outputs back.
-  void finish();
-
- private:
-  struct Output {
-    void* host;
-    const void* device;
-    int64_t bytes;
-  };
-  [[nodiscard]] void* copy(const void* data, int64_t bytes);
-
-  Stream stream_;
-  std::vector<DeviceBuffer> buffers_;
-  std::vector<Output> outputs_;
-};
-
 // A cache that holds sequences of the given lengths in shuffled pages. Everything that no token
 // owns is NaN: the rest of the last pages, two spare pages, and the gaps of padded strides. Page
 // tables end in INT32_MAX entries.
@@ -84,14 +67,14 @@ class PagedCache {
 
   [[nodiscard]] PagedKv view() { return view_; }
   // The same on the device, copied back by the mirror's finish().
-  [[nodiscard]] PagedKv view_on(DeviceMirror& mirror);
+  [[nodiscard]] PagedKv view_on(test::DeviceMirror& mirror);
   [[nodiscard]] const int32_t* page_tables() const { return page_tables_.data(); }
   [[nodiscard]] const int32_t* page_table(int64_t row) const {
     return page_tables_.data() + row * page_table_stride_;
   }
   [[nodiscard]] int64_t page_table_stride() const { return page_table_stride_; }
-  [[nodiscard]] const int32_t* page_tables_on(DeviceMirror& mirror) const {
-    return mirror.input(page_tables_.data(), static_cast<int64_t>(page_tables_.size()));
+  [[nodiscard]] const int32_t* page_tables_on(test::DeviceMirror& mirror) const {
+    return mirror.input(page_tables_);
   }
   [[nodiscard]] const std::vector<std::byte>& k_bytes() const { return k_; }
   [[nodiscard]] const std::vector<std::byte>& v_bytes() const { return v_; }

@@ -15,7 +15,9 @@
 #include "lychee/error.h"
 #include "support/backends.h"
 #include "support/compare.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
+#include "tensor/device_buffer.h"
 
 namespace lychee::linear {
 namespace {
@@ -93,8 +95,8 @@ class PackedWeight {
         values_(static_cast<size_t>(inputs * outputs)) {
     const std::vector<std::byte> packed = pack(form, file_.data(), outputs, inputs);
     data_ = DeviceBuffer(static_cast<int64_t>(packed.size()));
-    test::DeviceCall call;
-    copy_to_device(data_.data(), packed.data(), data_.bytes(), call.stream());
+    test::DeviceMirror mirror;
+    copy_to_device(data_.data(), packed.data(), data_.bytes(), mirror.stream());
     weight = {form.format, inputs, outputs, data_.data()};
     // By another order than the one in which they lie.
     std::vector<int32_t> ids(static_cast<size_t>(outputs));
@@ -102,10 +104,10 @@ class PackedWeight {
       ids[static_cast<size_t>(i)] = static_cast<int32_t>(outputs - 1 - i);
     }
     std::vector<float> reversed(values_.size() + static_cast<size_t>(outputs), std::nanf(""));
-    float* device = call.inout(reversed.data(), static_cast<int64_t>(reversed.size()));
-    cuda::embedding({outputs, call.in(ids.data(), outputs), weight, device, inputs + 1},
-                    call.stream());
-    call.finish();
+    float* device = mirror.output(reversed);
+    cuda::embedding({outputs, mirror.input(ids.data(), outputs), weight, device, inputs + 1},
+                    mirror.stream());
+    mirror.finish();
     for (int64_t o = 0; o < outputs; ++o) {
       const auto row = reversed.begin() + (outputs - 1 - o) * (inputs + 1);
       std::copy(row, row + inputs, values_.begin() + o * inputs);
@@ -129,21 +131,21 @@ class PackedWeight {
 // Runs on the device; `y` is changed in place.
 void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,
               std::vector<std::vector<float>>& ys, bool swiglu, const DeviceGemm* gemm) {
-  test::DeviceCall call;
+  test::DeviceMirror mirror;
   std::vector<DeviceLinearTarget> targets;
   for (size_t i = 0; i < weights.size(); ++i) {
-    float* y = call.inout(ys[i].data(), static_cast<int64_t>(ys[i].size()));
+    float* y = mirror.output(ys[i].data(), static_cast<int64_t>(ys[i].size()));
     targets.push_back(
-        {weights[i], call.in(p.bias, p.bias != nullptr ? p.out_features : 0), y, p.y_stride});
+        {weights[i], mirror.input(p.bias, p.bias != nullptr ? p.out_features : 0), y, p.y_stride});
   }
-  const float* x = call.in(p.x, p.num_rows * p.x_stride);
+  const float* x = mirror.input(p.x, p.num_rows * p.x_stride);
   DeviceLinearParams params = {p.num_rows,   p.in_features, x,       p.x_stride, targets,
                                p.accumulate, swiglu,        p.exact, gemm,       nullptr};
   const DeviceBuffer workspace(cuda::linear_workspace_bytes(params));
-  fill_on_device(workspace.data(), 0, workspace.bytes(), call.stream());
+  fill_on_device(workspace.data(), 0, workspace.bytes(), mirror.stream());
   params.workspace = workspace.data();
-  cuda::linear(params, call.stream());
-  call.finish();
+  cuda::linear(params, mirror.stream());
+  mirror.finish();
 }
 
 class LinearCudaTest : public testing::TestWithParam<Form> {
@@ -283,24 +285,112 @@ TEST_P(LinearCudaTest, SeveralTargetsEqualTheirPartsToTheBit) {
   }
 }
 
-TEST_P(LinearCudaTest, SwigluIsSiluOfGateTimesUp) {
-  const Form form = GetParam();
+void expect_swiglu(const Form& gate_form, const Form& up_form, bool bias, const DeviceGemm* gemm) {
   for (const int64_t rows : {1, 11, 20}) {
-    const LinearCase shape = {"swiglu", rows, 4608, 77, false, false, 0, 3, 0};
+    const LinearCase shape = {"swiglu", rows, 4608, 77, bias, false, 0, 3, 0};
     const LinearInputs inputs(shape, DType::kF32, false);
-    const PackedWeight gate(form, 4608, 77, 1);
-    const PackedWeight up(form, 4608, 77, 2);
+    const PackedWeight gate(gate_form, 4608, 77, 1);
+    const PackedWeight up(up_form, 4608, 77, 2);
     const DeviceWeight weights[] = {gate.weight, up.weight};
     std::vector<std::vector<float>> apart(2, inputs.y);
-    run_cuda(inputs.params, weights, apart, false, gemm_.get());
+    run_cuda(inputs.params, weights, apart, false, gemm);
     std::vector<std::vector<float>> fused(2, inputs.y);
-    run_cuda(inputs.params, weights, fused, true, gemm_.get());
+    run_cuda(inputs.params, weights, fused, true, gemm);
     for (size_t i = 0; i < fused[0].size(); ++i) {
       const double g = apart[0][i];
       const double wanted = g / (1 + std::exp(-g)) * double{apart[1][i]};
       ASSERT_EQ(std::isnan(fused[0][i]), std::isnan(wanted)) << i;  // padding
       if (!std::isnan(wanted)) {
         ASSERT_NEAR(fused[0][i], wanted, std::fabs(wanted) * 1e-5 + 1e-6) << i << ", rows " << rows;
+      }
+    }
+  }
+}
+
+TEST_P(LinearCudaTest, SwigluIsSiluOfGateTimesUp) {
+  expect_swiglu(GetParam(), GetParam(), false, gemm_.get());
+}
+
+TEST_P(LinearCudaTest, SwigluTakesBiasesAndTwoFormats) {
+  constexpr Form kOther = {DeviceFormat::kQ8_0, DType::kQ8_0};
+  expect_swiglu(GetParam(), GetParam(), true, gemm_.get());
+  expect_swiglu(GetParam(), kOther, false, gemm_.get());
+  expect_swiglu(kOther, GetParam(), true, gemm_.get());
+  expect_swiglu(GetParam(), kOther, true, nullptr);  // sixteen rows at a time
+}
+
+// Rows that are rounded already, of neighbours in memory (one product) and of strangers.
+TEST_P(LinearCudaTest, PromptsTakeRoundedRows) {
+  const Form form = GetParam();
+  if (form.format == DeviceFormat::kF32) {
+    return;  // keeps f32 activations
+  }
+  constexpr int64_t kRows = 40;
+  constexpr int64_t kInputs = 768;
+  constexpr int64_t kOutputs = 56;
+  for (const bool accumulate : {false, true}) {
+    LinearInputs inputs({"prompt", kRows, kInputs, kOutputs, false, accumulate, 8, 0, 0},
+                        DType::kF32, true);
+    std::vector<bf16> x;
+    for (float& value : inputs.x) {
+      value = static_cast<float>(x.emplace_back(value));
+    }
+    // The rows of one weight as two: they follow each other, and so do their results.
+    const PackedWeight packed(form, kInputs, 2 * kOutputs);
+    const int64_t half = device_weight_bytes(form.format, kInputs, kOutputs);
+    test::DeviceMirror mirror;
+    std::vector<float> y(static_cast<size_t>(kRows * 2 * kOutputs), 0.5F);
+    float* device_y = mirror.output(y);
+    const DeviceLinearTarget targets[] = {
+        {{form.format, kInputs, kOutputs, packed.weight.data}, nullptr, device_y, 2 * kOutputs},
+        {{form.format, kInputs, kOutputs, packed.weight.data + half},
+         nullptr,
+         device_y + kOutputs,
+         2 * kOutputs}};
+    PromptLinearParams params = {kRows,      kInputs, mirror.input(x), kInputs + 8, targets,
+                                 accumulate, nullptr, gemm_.get(),     nullptr};
+    std::vector<bf16> swiglu(static_cast<size_t>(kRows * kOutputs), bf16(std::nanf("")));
+    PromptLinearParams gated = params;
+    gated.accumulate = false;
+    gated.swiglu = mirror.output(swiglu);
+    const DeviceBuffer workspace(cuda::prompt_linear_workspace_bytes(gated));
+    params.workspace = gated.workspace = workspace.data();
+    cuda::prompt_linear(params, mirror.stream());
+    cuda::prompt_linear(gated, mirror.stream());
+    mirror.finish();
+
+    const std::vector<float> weight = to_bf16(packed.values());
+    double largest = 0;
+    std::vector<double> wanted;
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t o = 0; o < 2 * kOutputs; ++o) {
+        double sum = 0;
+        double magnitude = 0;
+        for (int64_t i = 0; i < kInputs; ++i) {
+          const double product = double{inputs.x[static_cast<size_t>(r * (kInputs + 8) + i)]} *
+                                 double{weight[static_cast<size_t>(o * kInputs + i)]};
+          sum += product;
+          magnitude += std::fabs(product);
+        }
+        wanted.push_back(sum);
+        largest = std::max(largest, magnitude);
+      }
+    }
+    const double tolerance = std::ldexp(largest, -20);
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t o = 0; o < 2 * kOutputs; ++o) {
+        const auto i = static_cast<size_t>(r * 2 * kOutputs + o);
+        ASSERT_NEAR(y[i], wanted[i] + (accumulate ? 0.5 : 0.0), tolerance) << r << ", " << o;
+      }
+      for (int64_t o = 0; o < kOutputs; ++o) {
+        const double gate = wanted[static_cast<size_t>(r * 2 * kOutputs + o)];
+        const double up = wanted[static_cast<size_t>(r * 2 * kOutputs + kOutputs + o)];
+        const double product = gate / (1 + std::exp(-gate)) * up;
+        // Gate, up and their product are rounded; silu's slope is at most 1.1.
+        const double rounding = 0x1p-8 * (1.1 * std::fabs(gate * up) + 2 * std::fabs(product));
+        ASSERT_NEAR(static_cast<float>(swiglu[static_cast<size_t>(r * kOutputs + o)]), product,
+                    rounding + (std::fabs(gate) + std::fabs(up)) * tolerance * 1.1 + 1e-6)
+            << r << ", " << o;
       }
     }
   }

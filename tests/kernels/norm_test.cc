@@ -8,6 +8,7 @@
 #include "kernels/norm/rms_norm.h"
 #include "support/backends.h"
 #include "support/compare.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
 
 namespace lychee::norm {
@@ -74,14 +75,14 @@ void run(int64_t backend, RmsNormParams p) {
     cpu::rms_norm(p);
     return;
   }
-  test::DeviceCall call;
+  test::DeviceMirror mirror;
   const int64_t y_count = (p.num_rows - 1) * p.y_stride + p.dim;
   const bool in_place = p.x == p.y;
-  p.y = call.inout(p.y, y_count);
-  p.x = in_place ? p.y : call.in(p.x, (p.num_rows - 1) * p.x_stride + p.dim);
-  p.weight = call.in(p.weight, p.dim);
-  cuda::rms_norm(p, call.stream());
-  call.finish();
+  p.y = mirror.output(p.y, y_count);
+  p.x = in_place ? p.y : mirror.input(p.x, (p.num_rows - 1) * p.x_stride + p.dim);
+  p.weight = mirror.input(p.weight, p.dim);
+  cuda::rms_norm(p, mirror.stream());
+  mirror.finish();
 }
 
 class RmsNormTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};
@@ -127,6 +128,37 @@ INSTANTIATE_TEST_SUITE_P(EveryBackend, RmsNormTest,
                            return test::backend_name(std::get<0>(info.param)) + "_" +
                                   std::get<1>(info.param).name;
                          });
+
+// Rounded rows: half a unit of bf16's last place, 2^-8 of a value, and what f32 adds to it.
+class RoundedRmsNormTest : public testing::TestWithParam<int64_t> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RoundedRmsNormTest);
+INSTANTIATE_TEST_SUITE_P(Cuda, RoundedRmsNormTest, testing::ValuesIn(test::cuda_backends()),
+                         [](const auto& info) { return test::backend_name(info.param); });
+
+TEST_P(RoundedRmsNormTest, MatchesReference) {
+  for (const Case& c : {Case{"shortest", 1, 8, 0, 0, 1}, Case{"odd_rows", 5, 576, 4, 8, 1},
+                        Case{"many", 200, 4096, 0, 0, 3}, Case{"tiny", 3, 136, 0, 0, 1e-18F}}) {
+    Inputs expected(c);
+    std::vector<bf16> rounded(expected.y.size(), bf16(std::nanf("")));
+    const RmsNormParams& p = expected.params;
+    test::DeviceMirror mirror;
+    cuda::rms_norm(
+        RoundedRmsNormParams{p.num_rows, p.dim, mirror.input(p.x, p.num_rows * p.x_stride),
+                             p.x_stride, mirror.input(p.weight, p.dim), p.eps,
+                             mirror.output(rounded), p.y_stride},
+        mirror.stream());
+    mirror.finish();
+    reference::rms_norm(p);
+    for (size_t i = 0; i < rounded.size(); ++i) {
+      const auto actual = static_cast<float>(rounded[i]);
+      const float wanted = expected.y[i];
+      ASSERT_EQ(std::isnan(actual), std::isnan(wanted)) << c.name << ", " << i;  // padding
+      if (!std::isnan(wanted)) {
+        ASSERT_NEAR(actual, wanted, std::fabs(wanted) * (0x1p-8 + 1e-5)) << c.name << ", " << i;
+      }
+    }
+  }
+}
 
 TEST(RmsNorm, KnownValues) {
   const float x[] = {3, 4};

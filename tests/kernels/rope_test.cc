@@ -9,6 +9,7 @@
 #include "lychee/error.h"
 #include "support/backends.h"
 #include "support/compare.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
 
 namespace lychee::rope {
@@ -87,15 +88,15 @@ void run(int64_t backend, RopeParams& p, bool by_table) {
     cpu::apply_rope_table(apply);
     return;
   }
-  test::DeviceCall call;
-  make.positions = call.in(p.positions, p.num_rows);
-  make.inv_freq = call.in(p.inv_freq, p.head_dim / 2);
-  make.table = call.inout(table.data(), static_cast<int64_t>(table.size()));
+  test::DeviceMirror mirror;
+  make.positions = mirror.input(p.positions, p.num_rows);
+  make.inv_freq = mirror.input(p.inv_freq, p.head_dim / 2);
+  make.table = mirror.output(table);
   apply.table = make.table;
-  apply.x = call.inout(p.x, (p.num_rows - 1) * p.row_stride + int64_t{p.num_heads} * p.head_dim);
-  cuda::make_rope_table(make, call.stream());
-  cuda::apply_rope_table(apply, call.stream());
-  call.finish();
+  apply.x = mirror.output(p.x, (p.num_rows - 1) * p.row_stride + int64_t{p.num_heads} * p.head_dim);
+  cuda::make_rope_table(make, mirror.stream());
+  cuda::apply_rope_table(apply, mirror.stream());
+  mirror.finish();
 }
 
 class RopeTest : public testing::TestWithParam<std::tuple<int64_t, Case>> {};

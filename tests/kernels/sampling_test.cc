@@ -10,6 +10,7 @@
 #include "kernels/sampling/sample.h"
 #include "lychee/error.h"
 #include "support/backends.h"
+#include "support/device_mirror.h"
 #include "support/random.h"
 
 namespace lychee::sampling {
@@ -156,18 +157,17 @@ std::vector<int32_t> greedy(int64_t backend, const std::vector<float>& logits, i
     }
     return ids;
   }
-  test::DeviceCall call;
+  test::DeviceMirror mirror;
   const std::vector<std::byte> zeros(static_cast<size_t>(cuda::argmax_workspace_bytes(num_rows)));
   std::vector<std::byte> workspace = zeros;
-  const cuda::ArgmaxParams params = {
-      num_rows,
-      vocab_size,
-      call.in(logits.data(), static_cast<int64_t>(logits.size())),
-      stride,
-      call.inout(ids.data(), num_rows),
-      call.inout(workspace.data(), static_cast<int64_t>(workspace.size()))};
-  cuda::argmax(params, call.stream());
-  call.finish();
+  const cuda::ArgmaxParams params = {num_rows,
+                                     vocab_size,
+                                     mirror.input(logits),
+                                     stride,
+                                     mirror.output(ids.data(), num_rows),
+                                     mirror.output(workspace)};
+  cuda::argmax(params, mirror.stream());
+  mirror.finish();
   EXPECT_EQ(workspace, zeros);  // ready for the next call
   return ids;
 }

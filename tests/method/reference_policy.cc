@@ -81,8 +81,9 @@ ReferenceSequence::TokenSet ReferenceSequence::select_pages(int layer, int kv_he
   const ReferenceSet set = reference_select_pages(bounds, n, options_.selection);
   smallest_gap_ = std::min(smallest_gap_, set.gap);
   if (n > options_.selection.budget) {
-    // A minimum and a maximum of float per dimension.
-    summary_bytes_ += static_cast<double>(bounds.size() * mean.size() * 2 * sizeof(float));
+    // A minimum and a maximum per dimension, both values of the cache.
+    summary_bytes_ +=
+        static_cast<double>(bounds.size() * mean.size() * 2 * dtype_size(kv_rounding_));
   }
   return set.positions;
 }

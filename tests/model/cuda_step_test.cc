@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <deque>
+#include <functional>
+#include <limits>
 #include <memory>
-
-#include "support/expect_error.h"
+#include <vector>
 
 namespace lychee::model {
 namespace {
@@ -137,16 +139,72 @@ TEST_F(CudaStepTest, CountsWhatIsRead) {
   EXPECT_EQ(tokens_read(rows, 0, plan, config_, sizes.data()), 3 * 1000 + 5 * 7);
 }
 
-TEST_F(CudaStepTest, RefusesWhatTheDeviceLacks) {
-  const DecodeRow rows[] = {row(1000, of(Policy::kPageBound))};
-  test::expect_error(ErrorCode::kUnsupported, "--device cpu",
-                     [&] { (void)plan_cuda_step(rows, config_); });
-  DecodeRow observed = row(1000, of(Policy::kDense));
-  const std::function<void(const HeadRecall&)> observer = [](const HeadRecall&) {};
-  observed.recall_observer = &observer;
-  test::expect_error(ErrorCode::kUnsupported, "recall", [&] {
-    (void)plan_cuda_step({&observed, 1}, config_);
-  });
+TEST_F(CudaStepTest, RowsThatRankPagesAlikeShareALaunch) {
+  GenerationOptions wide = of(Policy::kPageBound);
+  wide.selection.budget = 96;
+  const DecodeRow rows[] = {row(1000, of(Policy::kPageBound)), row(1000, of(Policy::kDense)),
+                            row(1000, wide), row(990, of(Policy::kPageBound)),
+                            row(60, of(Policy::kPageBound))};
+  const CudaStepPlan plan = plan_cuda_step(rows, config_);
+  ASSERT_EQ(plan.shape.page_bound.size(), 2U);
+  EXPECT_EQ(plan.shape.page_bound[0].budget, 64);
+  EXPECT_EQ(plan.shape.page_bound[1].budget, 96);
+  using Table = std::vector<uint8_t>;
+  // The last row is within its budget, so it is a dense one.
+  EXPECT_EQ(plan.tables.ranks_pages, (std::vector<Table>{{1, 1, 0, 0, 0, 0, 1, 1, 0, 0},
+                                                         {0, 0, 0, 0, 1, 1, 0, 0, 0, 0},
+                                                         {1, 1, 0, 0, 1, 1, 1, 1, 0, 0}}));
+  EXPECT_EQ(plan.shape.set_stride, 96);
+  EXPECT_TRUE(plan.shape.groups.empty());
+  for (int layer = 0; layer < kLayers; ++layer) {
+    const auto first = plan.tables.set_of_head.begin() + layer * 10;
+    EXPECT_EQ(std::vector<int32_t>(first, first + 10),
+              (std::vector<int32_t>{0, 1, kDense, kDense, 4, 5, 6, 7, kDense, kDense}));
+  }
+  // Four pages of 16, the last of which holds 1000 - 62 · 16 = 8; and 63 summaries.
+  EXPECT_EQ(tokens_read(rows, 0, plan, config_, nullptr), 8 * (3 * 16 + 8 + 63));
+  EXPECT_EQ(tokens_read(rows, 2, plan, config_, nullptr), 8 * (5 * 16 + 8 + 63));
+  EXPECT_EQ(tokens_read(rows, 4, plan, config_, nullptr), 8 * 60);
+}
+
+TEST_F(CudaStepTest, ObservedRowsReportWhatTheirSetsCover) {
+  config_.num_q_heads = 2 * kHeads;
+  std::vector<HeadRecall> seen;
+  const std::function<void(const HeadRecall&)> observer = [&](const HeadRecall& recall) {
+    seen.push_back(recall);
+  };
+  DecodeRow rows[] = {row(1000, hybrid()), row(900, hybrid()), row(60, hybrid())};
+  rows[1].recall_observer = &observer;
+  rows[2].recall_observer = &observer;
+  const CudaStepPlan plan = plan_cuda_step(rows, config_);
+  EXPECT_TRUE(plan.shape.observes_recall);
+  EXPECT_TRUE(plan.shape.counts_ids());
+  constexpr size_t kSets = kLayers * 3 * kHeads;
+  std::vector<float> set_lse(2 * kSets, std::numeric_limits<float>::quiet_NaN());
+  std::vector<float> dense_lse(2 * kSets, 5);
+  std::vector<int32_t> num_ids(kSets, -1);
+  for (size_t layer = 0; layer < kLayers; ++layer) {
+    const size_t set = layer * 3 * kHeads + kHeads;  // of row 1, head 0
+    num_ids[set] = 64 - static_cast<int32_t>(layer);
+    set_lse[2 * set] = 5 + std::log(0.5F);
+    set_lse[2 * set + 1] = 5 + std::log(0.25F);
+    num_ids[set + 1] = 10;
+    set_lse[2 * set + 2] = set_lse[2 * set + 3] = 5;
+  }
+  report_recall(rows, plan, config_, set_lse.data(), dense_lse.data(), num_ids.data());
+  // Head 0 is sparse in layers 1 to 3, head 1 in layers 1 and 3; row 2 runs dense.
+  ASSERT_EQ(seen.size(), 5U);
+  const int layers[] = {1, 1, 2, 3, 3};
+  const int heads[] = {0, 1, 0, 0, 1};
+  for (size_t i = 0; i < seen.size(); ++i) {
+    EXPECT_EQ(seen[i].layer, layers[i]);
+    EXPECT_EQ(seen[i].kv_head, heads[i]);
+    EXPECT_EQ(seen[i].position, 899);
+    EXPECT_NEAR(seen[i].recall, heads[i] == 0 ? 0.375 : 1, 1e-6);
+    EXPECT_EQ(seen[i].num_ids, heads[i] == 0 ? 64 - layers[i] : 10);
+  }
+  rows[1].recall_observer = nullptr;
+  EXPECT_FALSE(plan_cuda_step(rows, config_).shape.observes_recall);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "kernels/linear/linear.h"
 #include "lychee/engine.h"
 #include "support/tiny_models.h"
+#include "training/cpu_backend.h"
 #include "training/distillation.h"
 
 namespace lychee::training {
@@ -63,7 +64,8 @@ TEST_P(EngineIdentityTest, DecidedGatesAreTheExportedPlan) {
 
   const io::ModelFiles files = io::open_model(folder);
   const model::ModelWeights weights = model::load_weights(files);
-  Distillation<float> student(files.config, weights, cpu_kernels(),
+  CpuBackend backend(weights);
+  Distillation<float> student(files.config, backend,
                               {.loss = Loss::kLogits,
                                .selection = kSelection,
                                .max_context = kContext,

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "backends.h"
 #include "kernels/cpu/threads.h"
-#include "reference_kernels.h"
 #include "training/distillation.h"
 #include "training/hard_kuma.h"
 
@@ -31,10 +31,13 @@ class GradientGoldenTest : public testing::TestWithParam<const char*> {
   }
 
   template <typename Real>
-  [[nodiscard]] DistillationResult run(const Kernels<Real>& kernels, const Json& expected) const {
+  [[nodiscard]] DistillationResult run(const model::ModelWeights& weights,
+                                       const test::MakeBackend<Real>& make,
+                                       const Json& expected) const {
     const auto context = golden_["context"].get<std::vector<int32_t>>();
     const auto target = golden_["target"].get<std::vector<int32_t>>();
-    Distillation<Real> distillation(files_.config, weights_, kernels,
+    const std::unique_ptr<Backend<Real>> backend = make(weights);
+    Distillation<Real> distillation(files_.config, *backend,
                                     {.loss = *parse_loss(expected["loss"].get<std::string>()),
                                      .chain = *parse_chain(expected["chain"].get<std::string>()),
                                      .selection = {.budget = golden_["budget"],
@@ -90,10 +93,15 @@ class GradientGoldenTest : public testing::TestWithParam<const char*> {
 
 TEST_P(GradientGoldenTest, OfGateParametersMatchAutograd) {
   ASSERT_EQ(golden_["cases"].size(), 6);
+  const model::ModelWeights wide = model::load_weights(files_, DType::kF32);  // the same values
   for (const Json& expected : golden_["cases"]) {
     SCOPED_TRACE(expected["loss"].get<std::string>() + " " + expected["chain"].get<std::string>());
-    expect_close(run(test::reference_kernels(), expected), expected, 1e-5, 1e-3);
-    expect_close(run(cpu_kernels(), expected), expected, 1e-4, 1);  // in single precision
+    expect_close(run<double>(weights_, test::reference_backend, expected), expected, 1e-5, 1e-3);
+    expect_close(run<float>(weights_, test::cpu_backend, expected), expected, 1e-4, 1);
+    for (const test::FloatBackend& backend : test::exact_backends()) {
+      SCOPED_TRACE(backend.name);
+      expect_close(run<float>(wide, backend.make, expected), expected, backend.tolerance, 1);
+    }
   }
 }
 

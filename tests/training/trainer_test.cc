@@ -8,61 +8,18 @@
 #include <string>
 #include <vector>
 
+#include "backends.h"
 #include "io/needle/builtin_needle.h"
-#include "kernels/cpu/threads.h"
-#include "reference_kernels.h"
+#include "needle_run.h"
 #include "support/expect_error.h"
-#include "text/tokenizer.h"
 #include "training/checkpoint.h"
 
 namespace lychee::training {
 namespace {
 
-constexpr Selection kSelection = {.budget = 48, .sink = 4, .recent = 12};
+using test::NeedleRun;
+
 constexpr int kMaxSteps = 60;
-
-// A short run on the built-in model, whose retrieval head is known.
-template <typename Real>
-class NeedleRun {
- public:
-  NeedleRun(const std::string& model, const Kernels<Real>& kernels, const TrainerOptions& options,
-            Loss loss = Loss::kKl, Chain chain = Chain::kInference)
-      : files_(io::open_model(model)),
-        weights_(model::load_weights(files_)),
-        kernels_(kernels),
-        tokenizer_(*files_.tokenizer),
-        data_({.mixture = {{DataTask::kNeedle, 1.0}},
-               .context_min = 150,
-               .context_max = 220,
-               .seed = options.seed},
-              [this](std::string_view text) { return tokenizer_.encode(text, true); }, {}, {}),
-        distillation_(files_.config, weights_, kernels_,
-                      {.loss = loss,
-                       .chain = chain,
-                       .selection = kSelection,
-                       .max_context = data_.max_context(),
-                       .max_target = data_.max_target()}),
-        trainer_(files_.config, distillation_, data_, options) {
-    // Threads of a model this small wait for each other longer than they work.
-    cpu::set_num_threads(1);
-  }
-
-  Trainer<Real>& trainer() { return trainer_; }
-  void finish() {
-    while (!trainer_.done()) {
-      (void)trainer_.step();
-    }
-  }
-
- private:
-  io::ModelFiles files_;
-  model::ModelWeights weights_;
-  Kernels<Real> kernels_;
-  text::Tokenizer tokenizer_;
-  TrainingData data_;
-  Distillation<Real> distillation_;
-  Trainer<Real> trainer_;
-};
 
 TrainerOptions options_for(const std::string& model, uint64_t seed) {
   const io::ModelConfig config = io::open_model(model).config;
@@ -74,11 +31,12 @@ TrainerOptions options_for(const std::string& model, uint64_t seed) {
           .seed = seed};
 }
 
-class GroundTruthTest : public testing::TestWithParam<std::tuple<const char*, uint64_t>> {};
+class GroundTruthTest
+    : public testing::TestWithParam<std::tuple<const char*, uint64_t, test::FloatBackend>> {};
 
 TEST_P(GroundTruthTest, TrainingFindsTheCircuit) {
-  const auto& [model, seed] = GetParam();
-  NeedleRun<float> run(model, cpu_kernels(), options_for(model, seed));
+  const auto& [model, seed, backend] = GetParam();
+  NeedleRun<float> run(model, backend.make, options_for(model, seed));
   run.finish();
   const HeadPlan truth = io::builtin_needle_plan(model);
   EXPECT_TRUE(run.trainer().plan() == truth);
@@ -89,45 +47,56 @@ INSTANTIATE_TEST_SUITE_P(
     Needle, GroundTruthTest,
     testing::Combine(testing::Values("builtin:needle", "builtin:needle?layer=2&head=3",
                                      "builtin:needle?layers=7&layer=5&head=0&distractors=5"),
-                     testing::Values(1, 2)));
+                     testing::Values(1, 2), testing::ValuesIn(test::user_backends())),
+    [](const auto& info) {
+      return std::get<2>(info.param).name + "_" + std::to_string(info.index);
+    });
 
 TEST(Trainer, RunsOnTheReferenceInDouble) {
   TrainerOptions options = options_for("builtin:needle", 1);
   options.steps = 2;
-  NeedleRun<double> reference("builtin:needle", test::reference_kernels(), options);
-  NeedleRun<float> cpu("builtin:needle", cpu_kernels(), options);
+  NeedleRun<double> reference("builtin:needle", test::reference_backend, options);
   reference.finish();
-  cpu.finish();
-  EXPECT_NEAR(cpu.trainer().state().history[1].loss, reference.trainer().state().history[1].loss,
-              1e-3 * reference.trainer().state().history[1].loss);
+  const double expected_loss = reference.trainer().state().history[1].loss;
   const std::vector<double> expected = reference.trainer().scores();
-  const std::vector<double> actual = cpu.trainer().scores();
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_NEAR(actual[i], expected[i], 1e-3);
+  for (const test::FloatBackend& backend : test::exact_backends()) {
+    SCOPED_TRACE(backend.name);
+    NeedleRun<float> run("builtin:needle", backend.make, options);
+    run.finish();
+    EXPECT_NEAR(run.trainer().state().history[1].loss, expected_loss, 1e-3 * expected_loss);
+    const std::vector<double> actual = run.trainer().scores();
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_NEAR(actual[i], expected[i], 1e-3);
+    }
   }
 }
 
-TEST(Trainer, ResumedRunEqualsAnUninterruptedOne) {
+class ResumeTest : public testing::TestWithParam<test::FloatBackend> {};
+
+TEST_P(ResumeTest, EqualsAnUninterruptedRun) {
   TrainerOptions options = options_for("builtin:needle", 4);
   options.steps = 9;
   options.context_reuse = 2;  // 5 steps end in the middle of a context
   options.budgets = {48, 24};
-  NeedleRun<float> whole("builtin:needle", cpu_kernels(), options);
+  NeedleRun<float> whole("builtin:needle", GetParam().make, options);
   whole.finish();
   std::string checkpoint;
   {
-    NeedleRun<float> first("builtin:needle", cpu_kernels(), options);
+    NeedleRun<float> first("builtin:needle", GetParam().make, options);
     for (int i = 0; i < 5; ++i) {
       (void)first.trainer().step();
     }
-    checkpoint = encode_checkpoint(first.trainer().state(), "options");
+    checkpoint = encode_checkpoint({first.trainer().state(), {}}, "options");
   }
-  NeedleRun<float> second("builtin:needle", cpu_kernels(), options);
-  second.trainer().set_state(decode_checkpoint(checkpoint, "options", "checkpoint.bin"));
+  NeedleRun<float> second("builtin:needle", GetParam().make, options);
+  second.trainer().set_state(decode_checkpoint(checkpoint, "options", "checkpoint.bin").training);
   second.finish();
-  EXPECT_EQ(encode_checkpoint(second.trainer().state(), "options"),
-            encode_checkpoint(whole.trainer().state(), "options"));
+  EXPECT_EQ(encode_checkpoint({second.trainer().state(), {}}, "options"),
+            encode_checkpoint({whole.trainer().state(), {}}, "options"));
 }
+
+INSTANTIATE_TEST_SUITE_P(EveryBackend, ResumeTest, testing::ValuesIn(test::user_backends()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(Trainer, BudgetsTakeTurnsFromSampleToSample) {
   const auto losses = [](std::vector<int> budgets) {
@@ -136,7 +105,7 @@ TEST(Trainer, BudgetsTakeTurnsFromSampleToSample) {
     options.learning_rate = 0;  // the steps differ by their samples alone
     options.context_reuse = 2;
     options.budgets = std::move(budgets);
-    NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+    NeedleRun<float> run("builtin:needle", test::cpu_backend, options);
     run.finish();
     std::vector<double> losses;
     for (const StepRecord& record : run.trainer().state().history) {
@@ -155,31 +124,39 @@ TEST(Trainer, BudgetsTakeTurnsFromSampleToSample) {
 TEST(Trainer, CheckpointsThatAreNotWholeAreRefused) {
   TrainerOptions options = options_for("builtin:needle", 4);
   options.steps = 1;
-  NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+  NeedleRun<float> run("builtin:needle", test::cpu_backend, options);
   run.finish();
-  const std::string good = encode_checkpoint(run.trainer().state(), "a");
-  EXPECT_EQ(decode_checkpoint(good, "a", "f").step, 1);
+  const std::string good = encode_checkpoint({run.trainer().state(), {}}, "a");
+  EXPECT_EQ(decode_checkpoint(good, "a", "f").training.step, 1);
   test::expect_error(ErrorCode::kInvalidArgument, "other options",
                      [&] { (void)decode_checkpoint(good, "b", "f"); });
   test::expect_error(ErrorCode::kInvalidArgument, "damaged",
                      [&] { (void)decode_checkpoint(good.substr(0, good.size() - 1), "a", "f"); });
   test::expect_error(ErrorCode::kInvalidArgument, "no checkpoint",
                      [&] { (void)decode_checkpoint("nonsense", "a", "f"); });
+  std::string earlier = good;
+  earlier.replace(earlier.find('2'), 1, "1");
+  test::expect_error(ErrorCode::kInvalidArgument, "another version",
+                     [&] { (void)decode_checkpoint(earlier, "a", "f"); });
 }
 
-// Poisons every run from the second on.
-Kernels<float> poisoned_kernels() {
-  Kernels<float> kernels = cpu_kernels();
-  kernels.kl_divergence = [](const loss::LogitLossParams<float>& p) {
-    loss::cpu::kl_divergence(p);
+// Spoils the gradient of the loss.
+class PoisonedBackend : public CpuBackend {
+ public:
+  using CpuBackend::CpuBackend;
+  void kl_divergence(const loss::LogitLossParams<float>& p) override {
+    CpuBackend::kl_divergence(p);
     p.student[0] = std::numeric_limits<float>::quiet_NaN();
-  };
-  return kernels;
+  }
+};
+
+std::unique_ptr<Backend<float>> poisoned_backend(const model::ModelWeights& weights) {
+  return std::make_unique<PoisonedBackend>(weights);
 }
 
 TEST(Trainer, StepsThatAreNotFiniteAreSkippedAndThreeStopTheRun) {
   TrainerOptions options = options_for("builtin:needle", 4);
-  NeedleRun<float> run("builtin:needle", poisoned_kernels(), options);
+  NeedleRun<float> run("builtin:needle", poisoned_backend, options);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(run.trainer().step().skipped, 1);
     EXPECT_NE(run.trainer().skip_reason().find("layer 1, KV head 0"), std::string::npos);
@@ -203,7 +180,7 @@ TEST(Trainer, TrapezoidRisesStaysAndFalls) {
 TEST(Trainer, DensityOfTheInitialGatesAndItsConstraint) {
   TrainerOptions options = options_for("builtin:needle", 4);
   options.steps = 1;
-  NeedleRun<float> run("builtin:needle", cpu_kernels(), options);
+  NeedleRun<float> run("builtin:needle", test::cpu_backend, options);
   const StepRecord record = run.trainer().step();
   // 5 of 6 layers have gates, each open with probability 11/12.
   EXPECT_NEAR(record.density, 5.0 / 6 * 11 / 12, 1e-12);
@@ -221,7 +198,7 @@ TEST(Trainer, ImpossibleTargetsAreRefused) {
   TrainerOptions options = options_for("builtin:needle", 4);
   options.target_density = 0.9;
   test::expect_error(ErrorCode::kInvalidArgument, "impossible",
-                     [&] { NeedleRun<float>("builtin:needle", cpu_kernels(), options); });
+                     [&] { NeedleRun<float>("builtin:needle", test::cpu_backend, options); });
 }
 
 }  // namespace

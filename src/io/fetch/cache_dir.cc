@@ -155,8 +155,11 @@ void remove_stale_companions(const fs::path& folder) {
   const auto now = fs::file_time_type::clock::now();
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    const bool ours = name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".lock"));
     std::error_code ignored;
+    // A link is left alone: its time is that of what it leads to.
+    const bool ours = name.starts_with('.') &&
+                      (name.ends_with(".part") || name.ends_with(".lock")) &&
+                      !it->is_symlink(ignored);
     const auto written = fs::last_write_time(it->path(), ignored);
     if (ours && !ignored && now - written > kStaleAge) {
       fs::remove_all(it->path(), ignored);

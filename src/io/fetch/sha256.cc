@@ -51,6 +51,10 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
   return hasher.finish();
 }
 
+std::string sha256_hex(std::string_view text) {
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
 void hash_file(Hasher& hasher, const std::filesystem::path& path) {
   constexpr size_t kPieceBytes = size_t{1} << 20U;
   std::ifstream file(path, std::ios::binary);

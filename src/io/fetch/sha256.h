@@ -32,6 +32,7 @@ class Hasher {
 };
 
 [[nodiscard]] std::string sha256_hex(std::span<const std::byte> bytes);
+[[nodiscard]] std::string sha256_hex(std::string_view text);
 
 // Feeds the whole file to `hasher`, a piece at a time. Throws Error(kIo) when it cannot be read.
 void hash_file(Hasher& hasher, const std::filesystem::path& path);

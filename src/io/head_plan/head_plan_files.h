@@ -33,6 +33,9 @@ struct HeadPlanFiles {
 void check_head_plan_shape(const HeadPlanFiles& files, const HeadPlanShape& model,
                            const std::string& plan_name);
 
+// head_roles.tsv of a plan; its SHA-256 stands in lychee_config.json.
+[[nodiscard]] std::string format_roles(const HeadPlan& plan);
+
 // Writes lychee_config.json, head_roles.tsv and, where there are scores and parameters,
 // head_scores.tsv and head_params.safetensors: each to a temporary name, renamed when whole, the
 // configuration last. Throws Error(kIo).

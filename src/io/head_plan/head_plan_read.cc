@@ -99,7 +99,7 @@ HeadPlan read_roles(const JsonObject& config, const fs::path& folder) {
   const fs::path path = folder / name;
   const std::string text = read_text_file(path);
   if (const std::optional<std::string> expected = config.string("roles_sha256")) {
-    const std::string actual = sha256_hex(std::as_bytes(std::span(text)));
+    const std::string actual = sha256_hex(text);
     require(*expected == actual, ErrorCode::kInvalidArgument, path.string(), ": SHA-256 is ",
             actual, ", ", config.file_name(), " says ", *expected);
   }

@@ -1,5 +1,4 @@
 #include <cstring>
-#include <span>
 #include <sstream>
 #include <string_view>
 
@@ -15,17 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::string format_roles(const HeadPlan& plan) {
-  std::string text;
-  for (int layer = 0; layer < plan.num_layers(); ++layer) {
-    for (int head = 0; head < plan.num_kv_heads(); ++head) {
-      text += plan.role(layer, head) == HeadRole::kRetrieval ? '1' : '0';
-      text += head + 1 < plan.num_kv_heads() ? '\t' : '\n';
-    }
-  }
-  return text;
-}
 
 std::string format_scores(const HeadPlanFiles& files) {
   std::ostringstream text;
@@ -108,6 +96,17 @@ Json config_json(const HeadPlanFiles& files, const std::string& roles_sha256) {
 
 }  // namespace
 
+std::string format_roles(const HeadPlan& plan) {
+  std::string text;
+  for (int layer = 0; layer < plan.num_layers(); ++layer) {
+    for (int head = 0; head < plan.num_kv_heads(); ++head) {
+      text += plan.role(layer, head) == HeadRole::kRetrieval ? '1' : '0';
+      text += head + 1 < plan.num_kv_heads() ? '\t' : '\n';
+    }
+  }
+  return text;
+}
+
 void write_head_plan_folder(const HeadPlanFiles& files, const fs::path& folder) {
   require(!files.plan.empty(), ErrorCode::kInvalidArgument, "an empty head plan cannot be saved");
   check_head_plan_shape(files, {files.plan.num_layers(), 0, files.plan.num_kv_heads(), 0},
@@ -126,7 +125,7 @@ void write_head_plan_folder(const HeadPlanFiles& files, const fs::path& folder) 
             "as many alphas as betas");
     write_and_rename(folder / "head_params.safetensors", format_params(files));
   }
-  const Json config = config_json(files, sha256_hex(std::as_bytes(std::span(roles))));
+  const Json config = config_json(files, sha256_hex(roles));
   write_and_rename(folder / "lychee_config.json",
                    config.dump(2, ' ', true, Json::error_handler_t::replace) + "\n");
 }

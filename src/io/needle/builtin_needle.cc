@@ -75,7 +75,7 @@ ModelFiles make_builtin_needle(std::string_view model) {
       "{{ message['content'] }}{{ '' if loop.last else ' ' }}\n"
       "{%- endfor -%}";
   files.generation.eos_ids = {1};
-  files.header_sha256 = sha256_hex(std::as_bytes(std::span(files.name)));
+  files.header_sha256 = sha256_hex(files.name);
   write_needle_weights(spec, files);
   return files;
 }

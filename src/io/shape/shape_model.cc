@@ -91,7 +91,7 @@ ModelFiles make_shape_model(std::string_view model, DType weights) {
   files.name = model;
   files.config = shape_config(model);
   files.naming = TensorNaming::kHuggingFace;
-  files.header_sha256 = sha256_hex(std::as_bytes(std::span(files.name)));
+  files.header_sha256 = sha256_hex(files.name);
   write_random_weights(weights, files);
   return files;
 }

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "tensor/dtype.h"
+
 struct CUstream_st;
 
 namespace lychee::activation {
@@ -32,6 +34,9 @@ void silu_mul(const SiluMulParams& params);
 namespace cuda {
 // Pointers are device memory. Enqueues on `stream`.
 void silu_mul(const SiluMulParams& params, CUstream_st* stream);
+// Computed in f32 and rounded. `dim` and the strides are multiples of 8, the pointers aligned to 16
+// bytes.
+void silu_mul(const SiluMulParamsOf<bf16>& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::activation

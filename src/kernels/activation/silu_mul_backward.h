@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::activation {
 
 // The adjoint of silu_mul. All matrices are [num_rows, dim] with row stride `stride`; d_gate and
@@ -24,5 +26,10 @@ void silu_mul_backward(const SiluMulBackwardParams<double>& params);
 namespace cpu {
 void silu_mul_backward(const SiluMulBackwardParams<float>& params);
 }
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void silu_mul_backward(const SiluMulBackwardParams<float>& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::activation

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::attention {
 
 // The token sets of one head, one per row.
@@ -29,7 +31,7 @@ struct BlendedAttentionParams {
   const Real* q;  // [num_rows, num_q_heads, head_dim]
   const Real* k;  // [num_rows, num_kv_heads, head_dim]
   const Real* v;  // same
-  const Real* z;  // [num_kv_heads]
+  const Real* z;  // [num_kv_heads], each in [0, 1]
   // Per KV head, or with sets_per_q_head per query head; null: z is 1 everywhere.
   const RowSets* sets;
   bool sets_per_q_head;
@@ -41,6 +43,9 @@ struct BlendedAttentionParams {
   bool scores_per_q_head;
   const uint8_t* emit_scores;  // [num_kv_heads]: where scores are wanted; null: everywhere
   void* workspace;             // blended_attention_workspace_bytes(params)
+  // CUDA: operands are multiplied in two parts of bf16, 16 bits, instead of rounded to bf16 once.
+  // The CPU multiplies in f32 always.
+  bool exact = false;
 };
 
 // Its adjoint. The context is constant; the sets are not differentiated.
@@ -69,5 +74,19 @@ void blended_attention(const BlendedAttentionParams<float>& params);
     const BlendedAttentionBackwardParams<float>& params);
 void blended_attention_backward(const BlendedAttentionBackwardParams<float>& params);
 }  // namespace cpu
+
+namespace cuda {
+// Pointers are device memory, except `sets` and `emit_scores`, which the host reads during the call
+// (what a RowSets points to is device memory). Enqueues on `stream`. head_dim up to 128, at most
+// 128 query heads. Sums are added in a fixed order: the same call gives the same bits. Workspace
+// sizes depend on sizes and on whether `sets` is null, not on what else pointers hold; 256-byte
+// aligned.
+[[nodiscard]] int64_t blended_attention_workspace_bytes(const BlendedAttentionParams<float>& p);
+void blended_attention(const BlendedAttentionParams<float>& params, CUstream_st* stream);
+[[nodiscard]] int64_t blended_attention_backward_workspace_bytes(
+    const BlendedAttentionBackwardParams<float>& params);
+void blended_attention_backward(const BlendedAttentionBackwardParams<float>& params,
+                                CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::attention

@@ -9,13 +9,18 @@ struct CUstream_st;
 
 namespace lychee::attention {
 
-// The most ids one head's set can hold: whole bound pages, and those with forced tokens are in it
-// even when their padding exceeds the budget.
-[[nodiscard]] constexpr int64_t page_bound_max_selected(int budget, int sink, int recent) {
-  const int64_t forced_pages =
-      int64_t{ceil_div(sink, kBoundPageSize)} + 1 + ceil_div(recent - 1, kBoundPageSize);
-  return std::max<int64_t>(budget, forced_pages * kBoundPageSize);
+// The most ids one head's set can hold for any kv_len up to `max_kv_len`: whole bound pages, and
+// those with forced tokens are in it even when their padding exceeds the budget.
+[[nodiscard]] inline int64_t page_bound_max_selected(const Selection& selection,
+                                                     int64_t max_kv_len) {
+  const int64_t forced_pages = int64_t{ceil_div(selection.sink, kBoundPageSize)} + 1 +
+                               ceil_div(selection.recent - 1, kBoundPageSize);
+  return std::min(max_kv_len,
+                  std::max(max_selected(selection, max_kv_len), forced_pages * kBoundPageSize));
 }
+
+// The size of every head's set over `kv_len` tokens.
+[[nodiscard]] int64_t page_bound_num_selected(const Selection& selection, int64_t kv_len);
 
 namespace reference {
 // Double precision, two passes, no blocking; ignores the workspace. Tests only.

@@ -17,6 +17,7 @@ void page_summary(const PageSummaryParams& params);
 
 namespace cuda {
 void page_summary(const PageSummaryParams& params, CUstream_st* stream);
+void page_summary_rows(const PageSummaryRowsParams& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::attention

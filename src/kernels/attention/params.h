@@ -42,7 +42,20 @@ struct KvAppendParams {
   PagedKv kv;
 };
 
-// The same for a decode step: one new row for each sequence, at its last position.
+// Scales for a cache of 8-bit floats: per KV head, of the largest |K| and the largest |V| of some
+// tokens (kv_scales.h).
+struct KvScalesParams {
+  int num_tokens;
+  int num_kv_heads;
+  int head_dim;
+  const float* k;      // [num_tokens, num_kv_heads, head_dim], token stride `row_stride`
+  const float* v;      // same
+  int64_t row_stride;  // elements between tokens of k and of v
+  float* k_scales;     // [num_kv_heads]
+  float* v_scales;     // same
+};
+
+// Appends in a decode step: one new row for each sequence, at its last position.
 struct KvAppendRowsParams {
   int batch;
   int num_kv_heads;
@@ -147,19 +160,31 @@ struct SumScoresParams {
 };
 
 // Page summaries of the `page-bound` policy: per bound page of kBoundPageSize tokens and KV head,
-// the minimum and maximum of K over its tokens.
+// the minimum and maximum of K over its tokens. They lie in pages of the cache itself, as if that
+// of bound page b were the token at position b of the pages of `summary_table`: the minimum in `k`,
+// the maximum in `v`, both as stored, to be multiplied by k_scales.
 struct PageSummaryParams {
   int num_kv_heads;
   int head_dim;
   int64_t first_page;  // bound pages first_page … ceil(kv_len / kBoundPageSize) - 1 are written
   int64_t kv_len;
-  const int32_t* page_table;  // [ceil(kv_len / kPageSize)]
+  const int32_t* page_table;     // [ceil(kv_len / kPageSize)]
+  const int32_t* summary_table;  // [ceil(bound pages / kPageSize)]
   PagedKv kv;
-  float* k_min;  // [bound pages, num_kv_heads, head_dim]
-  float* k_max;  // same
-  // cuda:: only, or null: the length, read instead of `kv_len`; the bound page of the last token is
-  // written, as a decode step wants it.
-  const int64_t* device_kv_len = nullptr;
+};
+
+// The same for a decode step: the bound page of each sequence's last token.
+struct PageSummaryRowsParams {
+  int batch;
+  int num_kv_heads;
+  int head_dim;
+  const int32_t* page_tables;  // [batch, page_table_stride]
+  int64_t page_table_stride;
+  const int32_t* summary_tables;  // [batch, summary_table_stride]
+  int64_t summary_table_stride;
+  const int64_t* kv_lens;  // [batch]
+  const uint8_t* active;   // [batch, num_kv_heads]; zero: nothing is written; null: all are
+  PagedKv kv;
 };
 
 // Ranks bound pages by the upper bound of the mean query and picks the best (algorithm.md, 2,
@@ -167,22 +192,24 @@ struct PageSummaryParams {
 // to the lower page; all tokens when kv_len <= budget. Writes the tokens of the chosen pages,
 // ascending.
 struct PageBoundParams {
+  int batch;
   int num_q_heads;
   int num_kv_heads;
   int head_dim;
-  int64_t kv_len;
-  const float* q;      // [num_q_heads, head_dim], one row
-  const float* k_min;  // [ceil(kv_len / kBoundPageSize), num_kv_heads, head_dim]
-  const float* k_max;  // same
-  int budget;
-  int sink;
-  int recent;
-  int32_t* token_ids;        // [num_kv_heads, token_ids_stride]
-  int64_t token_ids_stride;  // >= min(kv_len, page_bound_max_selected(budget, sink, recent))
-  int32_t* num_ids;          // [num_kv_heads]
+  const int64_t* kv_lens;  // [batch]
+  int64_t max_kv_len;      // the most that kv_lens hold
+  const float* q;          // [batch, num_q_heads, head_dim]
+  // Pages of the summaries of every bound page; see PageSummaryParams.
+  const int32_t* summary_tables;  // [batch, summary_table_stride]
+  int64_t summary_table_stride;
+  PagedKv kv;
+  Selection selection;       // its effective_budget(), sink and recent
+  int32_t* token_ids;        // [batch, num_kv_heads, token_ids_stride]
+  int64_t token_ids_stride;  // >= page_bound_max_selected(selection, max_kv_len)
+  int32_t* num_ids;          // [batch, num_kv_heads]
   void* workspace;           // page_bound_workspace_bytes(params)
-  // cuda:: only, or null: the length, read instead of `kv_len`, which then is the most it can be.
-  const int64_t* device_kv_len = nullptr;
+  // cuda:: only: [batch, num_kv_heads]; zero: the head's set is left as it is; null: none is.
+  const uint8_t* active = nullptr;
 };
 
 }  // namespace lychee::attention

@@ -20,7 +20,8 @@ void select_tokens(const SelectTokensParams& params);
 
 namespace cuda {
 [[nodiscard]] int64_t select_tokens_workspace_bytes(const SelectTokensParams& params);
-// One launch, a cluster of eight blocks a row; exact, and the same bits every run.
+// One launch, a cluster of eight blocks a row, or of many rows one; exact, and the same bits every
+// run.
 void select_tokens(const SelectTokensParams& params, CUstream_st* stream);
 }  // namespace cuda
 

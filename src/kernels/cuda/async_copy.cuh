@@ -15,6 +15,10 @@ __device__ inline void copy_async_16(uint32_t shared, const void* global, bool v
                : "memory");
 }
 
+__device__ inline void copy_async_4(uint32_t shared, const void* global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" ::"r"(shared), "l"(global) : "memory");
+}
+
 // Brings the cache line at `global` into the L2 cache, some time.
 __device__ inline void prefetch_to_l2(const void* global) {
   asm volatile("prefetch.global.L2 [%0];\n" ::"l"(global));

@@ -14,15 +14,34 @@ struct Cluster {
     }
     return 0;
   }
-  // A barrier of all threads; what they wrote to shared memory before is seen after it.
+  // A barrier of all threads; what they wrote to shared memory before is seen after it. One warp
+  // alone fences: that of all would queue up.
   static __device__ void sync() {
+    __syncthreads();
 #if __CUDA_ARCH__ >= 900
     if constexpr (kSize > 1) {
-      cooperative_groups::this_cluster().sync();
-      return;
+      if (threadIdx.x < 32) {
+        asm volatile("fence.acq_rel.cluster;\n" ::: "memory");
+      }
+      arrive();
+      wait();
     }
 #endif
-    __syncthreads();
+  }
+  // sync() in two halves, which order no writes: nobody waits for what a thread does between them.
+  static __device__ void arrive() {
+#if __CUDA_ARCH__ >= 900
+    if constexpr (kSize > 1) {
+      asm volatile("barrier.cluster.arrive.relaxed.aligned;\n" ::: "memory");
+    }
+#endif
+  }
+  static __device__ void wait() {
+#if __CUDA_ARCH__ >= 900
+    if constexpr (kSize > 1) {
+      asm volatile("barrier.cluster.wait.acquire.aligned;\n" ::: "memory");
+    }
+#endif
   }
   // The same variable in the shared memory of block `rank`.
   template <typename T>

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "tensor/cuda/check.h"
+#include "tensor/cuda/probe.h"
 
 namespace lychee {
 
@@ -12,7 +13,8 @@ namespace lychee {
 // before it on the stream still runs, so that its prologue and the other's tail overlap. Such a
 // kernel calls wait_for_predecessors() in every thread that reads what earlier kernels wrote or
 // that writes anything they may still read; before that it touches constants (weights) alone.
-// Both instructions do nothing where the GPU lacks them (below 9.0) or the launch was a plain one.
+// Both do nothing in code for GPUs that lack the instructions (below 9.0) or where the launch was a
+// plain one.
 __device__ inline void wait_for_predecessors() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -31,8 +33,6 @@ __device__ inline void allow_dependents() {
 template <typename... Params>
 void launch_dependent(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
                       cudaStream_t stream, const std::type_identity_t<Params>&... params) {
-  int major = 0;
-  cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -42,7 +42,8 @@ void launch_dependent(void (*kernel)(Params...), dim3 grid, dim3 block, size_t s
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = major >= 9 ? 1 : 0;
+  // Code for older GPUs does not wait, wherever it runs.
+  config.numAttrs = kernel_architecture() >= 90 ? 1 : 0;
   cuda_check(cudaLaunchKernelEx(&config, kernel, params...));
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/load.cuh"
 #include "kernels/device_stream.h"
+#include "tensor/cuda/device_attribute.h"
 
 namespace lychee::cuda {
 namespace {
@@ -37,10 +38,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void read_stream(const std::byte* data, int64_t bytes, uint32_t* sum, CUstream_st* stream) {
-  int device = 0;
-  int sms = 0;
-  cuda_check(cudaGetDevice(&device));
-  cuda_check(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device));
+  const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
   launch_dependent(read_stream_kernel, dim3(static_cast<unsigned>(2 * sms)), dim3(kThreads), 0,
                    stream, data, bytes / 16, sum);
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "kernels/linear/device_weight.h"
 
@@ -15,26 +16,36 @@ namespace lychee::linear {
 // bf16 a panel at a time for cuBLASLt; without it rows go sixteen at a time.
 constexpr int64_t kMaxDeviceDecodeRows = 16;
 
+// Why no DeviceGemm can be made here: the library that cannot be loaded, and what to do about it.
+// Empty when it can be loaded.
+[[nodiscard]] std::string missing_gemm_library();
+
 // cuBLASLt, loaded when this is made, so that a program starts on machines that lack it. One serves
 // a thread's calls on any stream of the current device.
 class DeviceGemm {
  public:
-  // Throws Error(kUnsupported) when the library cannot be loaded.
+  // Throws Error(kUnsupported) with missing_gemm_library() when the library cannot be loaded.
   DeviceGemm();
   ~DeviceGemm();
   DeviceGemm(const DeviceGemm&) = delete;
   DeviceGemm& operator=(const DeviceGemm&) = delete;
 
-  // All in device memory; bf16 a and b, f32 c.
+  // y = x · weightᵀ or, with `adjoint`, x (+)= y · weight: of the two, the one on the left is
+  // written. All in device memory, x and y as the direction has them:
+  //   forward: `in` is x [num_rows, in_features], `out` is y [num_rows, out_features]
+  //   adjoint: `in` is y [num_rows, out_features], `out` is x [num_rows, in_features]
   struct Params {
     int64_t num_rows, out_features, in_features;
-    const bf16* x;       // [num_rows, in_features], row stride x_stride
-    const bf16* weight;  // [out_features, in_features], row stride weight_stride
-    int64_t x_stride, weight_stride;
-    const float* bias;  // [out_features] or null
-    float* y;           // [num_rows, out_features], row stride y_stride
-    int64_t y_stride;
+    DType dtype = DType::kBF16;  // of `in` and the weight: kBF16, or kF32 with f32 products
+    const void* in;
+    const void* weight;  // [out_features, in_features], row stride weight_stride
+    int64_t in_stride, weight_stride;
+    const float* bias;              // [out_features] or null; forward alone
+    DType out_dtype = DType::kF32;  // or kBF16, rounded; without a bias
+    void* out;
+    int64_t out_stride;
     bool accumulate;
+    bool adjoint = false;
     void* workspace;  // kWorkspaceBytes
   };
   static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
@@ -61,13 +72,32 @@ struct DeviceLinearParams {
   int64_t x_stride;     // elements, a multiple of 4 unless num_rows is 1
   std::span<const DeviceLinearTarget> targets;
   bool accumulate;  // adds to y (the residual) instead of overwriting it
-  // Takes exactly two targets of one format and shape, gate and up, and writes
-  // silu(gate) · up to the y of the first; `accumulate` and biases are not for it.
+  // Takes exactly two targets of one shape, gate and up, and writes silu(gate) · up to the y of the
+  // first; without `accumulate`. Of one format and without biases decoding takes a launch, else
+  // one for each format and one for their product.
   bool swiglu;
   // f32 activations throughout; slow. Otherwise they are rounded to bf16 (algorithm.md, Numerics).
   bool exact;
   const DeviceGemm* gemm;  // or null
   void* workspace;         // cuda::linear_workspace_bytes(params), aligned to 256 bytes
+};
+
+// `linear` for a prompt whose activations are rounded where they are made: x is bf16, and so is
+// what SwiGLU yields. For more rows than kMaxDeviceDecodeRows and weights other than f32.
+struct PromptLinearParams {
+  int64_t num_rows;
+  int64_t in_features;  // of every target, a multiple of 8
+  const bf16* x;        // [num_rows, in_features], row stride x_stride; aligned to 16 bytes
+  int64_t x_stride;     // elements, a multiple of 8
+  // Neighbours whose weights, biases and results follow one another are multiplied as one.
+  std::span<const DeviceLinearTarget> targets;
+  bool accumulate;
+  // Null, or [num_rows, out_features], aligned to 16 bytes: silu(gate) · up, each of them rounded
+  // to bf16, of exactly two targets of one shape, out_features a multiple of 8, without biases.
+  // Their `y` is not used then.
+  bf16* swiglu;
+  const DeviceGemm* gemm;
+  void* workspace;  // cuda::prompt_linear_workspace_bytes(params), aligned to 256 bytes
 };
 
 namespace cuda {
@@ -77,6 +107,10 @@ namespace cuda {
 [[nodiscard]] int64_t linear_workspace_bytes(const DeviceLinearParams& params);
 // Enqueues on `stream`; may be captured in a graph.
 void linear(const DeviceLinearParams& params, CUstream_st* stream);
+
+// May share its workspace with linear(), whose needs for as many rows it does not exceed.
+[[nodiscard]] int64_t prompt_linear_workspace_bytes(const PromptLinearParams& params);
+void prompt_linear(const PromptLinearParams& params, CUstream_st* stream);
 
 // Row r of `y` [num_rows, in_features] becomes row ids[r] of the weight, at its value.
 struct EmbeddingParams {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::loss {
 
 // How far the student's logits are from the teacher's, row by row.
@@ -25,5 +27,11 @@ namespace cpu {
 void kl_divergence(const LogitLossParams<float>& params);
 void mean_square(const LogitLossParams<float>& params);
 }  // namespace cpu
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void kl_divergence(const LogitLossParams<float>& params, CUstream_st* stream);
+void mean_square(const LogitLossParams<float>& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::loss

@@ -26,7 +26,8 @@ namespace lychee::noise {
 }
 
 // Writes noise close to a standard normal distribution into K and V of one layer, at positions
-// [begin, end). What lands where depends on seed, layer, position and dimension alone.
+// [begin, end). What lands where depends on seed, layer, position and dimension alone. A cache of
+// 8-bit floats gets it as what is stored, before its scales.
 struct FillKvParams {
   int num_layers;
   int layer;

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "tensor/dtype.h"
+
 struct CUstream_st;
 
 namespace lychee::norm {
@@ -20,6 +22,18 @@ struct RmsNormParamsOf {
 };
 using RmsNormParams = RmsNormParamsOf<float>;
 
+// The same with a rounded result, for a product that takes its activations in bf16.
+struct RoundedRmsNormParams {
+  int64_t num_rows;
+  int64_t dim;          // a multiple of 8
+  const float* x;       // [num_rows, dim], row stride x_stride; aligned to 16 bytes
+  int64_t x_stride;     // elements, a multiple of 4
+  const float* weight;  // [dim], aligned to 16 bytes
+  float eps;
+  bf16* y;           // [num_rows, dim], row stride y_stride; aligned to 16 bytes
+  int64_t y_stride;  // elements, a multiple of 8
+};
+
 namespace reference {
 void rms_norm(const RmsNormParams& params);
 // For gradient checks: stored in double too.
@@ -32,6 +46,7 @@ void rms_norm(const RmsNormParams& params);
 namespace cuda {
 // Pointers are device memory. Enqueues on `stream`.
 void rms_norm(const RmsNormParams& params, CUstream_st* stream);
+void rms_norm(const RoundedRmsNormParams& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::norm

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace lychee::norm {
 
 // The adjoint of rms_norm for a frozen weight: dx (+)= dy · d rms_norm(x) / dx. dx may be dy.
@@ -26,5 +28,10 @@ void rms_norm_backward(const RmsNormBackwardParams<double>& params);
 namespace cpu {
 void rms_norm_backward(const RmsNormBackwardParams<float>& params);
 }
+
+namespace cuda {
+// Pointers are device memory. Enqueues on `stream`.
+void rms_norm_backward(const RmsNormBackwardParams<float>& params, CUstream_st* stream);
+}  // namespace cuda
 
 }  // namespace lychee::norm

@@ -1,3 +1,4 @@
+#include "tensor/cuda/check.h"
 #include "tensor/cuda/probe.h"
 
 namespace lychee {
@@ -10,6 +11,15 @@ __global__ void probe_kernel() {}
 cudaError_t probe_kernels() {
   cudaFuncAttributes attributes;
   return cudaFuncGetAttributes(&attributes, probe_kernel);
+}
+
+int kernel_architecture() {
+  static const int architecture = [] {
+    cudaFuncAttributes attributes;
+    cuda_check(cudaFuncGetAttributes(&attributes, probe_kernel));
+    return attributes.ptxVersion;
+  }();
+  return architecture;
 }
 
 }  // namespace lychee

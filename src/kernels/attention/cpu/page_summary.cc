@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/load_inl.h"
+#include "kernels/cpu/store_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lychee::attention::cpu::HWY_NAMESPACE {
@@ -18,6 +19,8 @@ namespace lychee::attention::cpu::HWY_NAMESPACE {
 template <typename T>
 void summarize_page_as(const PageSummaryParams& params, int64_t page) {
   namespace hn = hwy::HWY_NAMESPACE;
+  using lychee::cpu::HWY_NAMESPACE::load_f32;
+  using lychee::cpu::HWY_NAMESPACE::store_f32;
   const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
   const int64_t first = page * kBoundPageSize;
   const int64_t count = std::min<int64_t>(kBoundPageSize, params.kv_len - first);
@@ -25,18 +28,18 @@ void summarize_page_as(const PageSummaryParams& params, int64_t page) {
     // A bound page lies within one page of the cache, so its tokens are evenly spaced.
     const T* k =
         static_cast<const T*>(params.kv.k) + kv_offset(params.kv, params.page_table, first, head);
-    const int64_t to = (page * params.num_kv_heads + head) * params.head_dim;
+    const int64_t to = kv_offset(params.kv, params.summary_table, page, head);
     for (int64_t i = 0; i < params.head_dim; i += static_cast<int64_t>(hn::Lanes(d))) {
-      auto min = lychee::cpu::HWY_NAMESPACE::load_f32(d, k + i);
+      auto min = load_f32(d, k + i);
       auto max = min;
       for (int64_t token = 1; token < count; ++token) {
-        const auto value =
-            lychee::cpu::HWY_NAMESPACE::load_f32(d, k + token * params.kv.token_stride + i);
+        const auto value = load_f32(d, k + token * params.kv.token_stride + i);
         min = hn::Min(min, value);
         max = hn::Max(max, value);
       }
-      hn::StoreU(min, d, params.k_min + to + i);
-      hn::StoreU(max, d, params.k_max + to + i);
+      // Values that were stored before: nothing is rounded.
+      store_f32(d, min, static_cast<T*>(params.kv.k) + to + i);
+      store_f32(d, max, static_cast<T*>(params.kv.v) + to + i);
     }
   }
 }

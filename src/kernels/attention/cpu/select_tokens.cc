@@ -118,15 +118,17 @@ class Shares {
     }
   }
   [[nodiscard]] double share(int64_t i) const { return weight(i) / sum_; }
+  // Its share times sum().
+  [[nodiscard]] double weight(int64_t i) const {
+    const double value = score(i);
+    return value == max_ ? 1.0 : std::exp((value - max_) * scale_);
+  }
+  [[nodiscard]] double sum() const { return sum_; }
 
  private:
   [[nodiscard]] double score(int64_t i) const {
     const float score = row_.scores[i];
     return std::isnan(score) ? -std::numeric_limits<double>::infinity() : double{score};
-  }
-  [[nodiscard]] double weight(int64_t i) const {
-    const double value = score(i);
-    return value == max_ ? 1.0 : std::exp((value - max_) * scale_);
   }
 
   const Row& row_;
@@ -135,26 +137,47 @@ class Shares {
   double sum_ = 0;
 };
 
-// How many of the best candidates the mode wants; `ranked` holds ~position in the low 32 bits.
+// A candidate's rank: better ones have higher numbers, ties the lower position.
+uint64_t rank_of(const Row& row, int64_t i) {
+  return uint64_t{score_key(row.scores[i])} << 32 | ~static_cast<uint32_t>(i);
+}
+
+int64_t position_of(uint64_t rank) {
+  return ~static_cast<uint32_t>(rank);
+}
+
+// The fewest of the best candidates with which the mass is reached: no more than the others may
+// have is left. That sum is exact where the others weigh nothing or alike, so that a mass of 1 is
+// reached at the same token on every backend.
+int64_t count_by_mass(const Row& row, const Shares& shares, const uint64_t* ranked,
+                      int64_t num_ranked) {
+  const double allowed = (1 - row.params.selection.mass) * shares.sum();
+  double rest = 0;
+  for (int64_t i = row.sink(); i < row.first_recent(); ++i) {
+    rest += num_ranked == 0 || rank_of(row, i) < ranked[num_ranked - 1] ? shares.weight(i) : 0;
+  }
+  int64_t count = num_ranked;
+  for (; count > 0; --count) {
+    rest += shares.weight(position_of(ranked[count - 1]));
+    if (rest > allowed) {
+      return count;
+    }
+  }
+  return 0;
+}
+
+// How many of the best candidates the mode wants.
 int64_t count_by_share(const Row& row, const uint64_t* ranked, int64_t num_ranked) {
   const Selection& selection = row.params.selection;
   const Shares shares(row);
-  double mass = 0;
-  for (int64_t i = 0; i < row.sink(); ++i) {
-    mass += shares.share(i);
+  if (selection.mode == SelectMode::kMass) {
+    return count_by_mass(row, shares, ranked, num_ranked);
   }
-  for (int64_t i = row.first_recent(); i < row.kv_len; ++i) {
-    mass += shares.share(i);
+  int64_t count = 0;
+  while (count < num_ranked && shares.share(position_of(ranked[count])) >= selection.threshold) {
+    ++count;
   }
-  for (int64_t count = 0; count < num_ranked; ++count) {
-    const double share = shares.share(~static_cast<uint32_t>(ranked[count]));
-    if (selection.mode == SelectMode::kMass ? mass >= selection.mass
-                                            : share < selection.threshold) {
-      return count;
-    }
-    mass += share;
-  }
-  return num_ranked;
+  return count;
 }
 
 int64_t select_by_share(const Row& row) {
@@ -163,12 +186,12 @@ int64_t select_by_share(const Row& row) {
   find_top(row, ids);
   auto* ranked = reinterpret_cast<uint64_t*>(row.scratch);
   for (int64_t i = 0; i < row.wanted(); ++i) {
-    ranked[i] = uint64_t{score_key(row.scores[ids[i]])} << 32 | ~static_cast<uint32_t>(ids[i]);
+    ranked[i] = rank_of(row, ids[i]);
   }
   std::sort(ranked, ranked + row.wanted(), std::greater<>());
   const int64_t count = count_by_share(row, ranked, row.wanted());
   for (int64_t i = 0; i < count; ++i) {
-    ids[i] = static_cast<int32_t>(~static_cast<uint32_t>(ranked[i]));
+    ids[i] = static_cast<int32_t>(position_of(ranked[i]));
   }
   std::sort(ids, ids + count);
   return append_range(row.first_recent(), row.kv_len, row.ids, num_sink + count);

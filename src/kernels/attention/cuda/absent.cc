@@ -1,10 +1,13 @@
 // Compiled in place of the other files in this folder when the build has no CUDA compiler.
 #include "base/check.h"
+#include "kernels/attention/blended_attention.h"
 #include "kernels/attention/hybrid_decode.h"
 #include "kernels/attention/kv_append.h"
+#include "kernels/attention/kv_scales.h"
 #include "kernels/attention/page_bound.h"
 #include "kernels/attention/page_summary.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/rotate_append.h"
 #include "kernels/attention/score_sets.h"
 #include "kernels/attention/select_tokens.h"
 
@@ -42,8 +45,19 @@ void kv_append_rows(const KvAppendRowsParams& /*params*/, CUstream_st* /*stream*
   refuse("kv_append_rows");
 }
 
+void kv_scales(const KvScalesParams& /*params*/, CUstream_st* /*stream*/) {
+  refuse("kv_scales");
+}
+
+void rotate_append(const RotateAppendParams& /*params*/, CUstream_st* /*stream*/) {
+  refuse("rotate_append");
+}
+
 void page_summary(const PageSummaryParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("page_summary");
+}
+void page_summary_rows(const PageSummaryRowsParams& /*params*/, CUstream_st* /*stream*/) {
+  refuse("page_summary_rows");
 }
 int64_t page_bound_workspace_bytes(const PageBoundParams& /*params*/) {
   refuse("page_bound");
@@ -57,6 +71,21 @@ int64_t prefill_attention_workspace_bytes(const PrefillAttentionParams& /*params
 }
 void prefill_attention(const PrefillAttentionParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("prefill_attention");
+}
+
+int64_t blended_attention_workspace_bytes(const BlendedAttentionParams<float>& /*params*/) {
+  refuse("blended_attention");
+}
+void blended_attention(const BlendedAttentionParams<float>& /*params*/, CUstream_st* /*stream*/) {
+  refuse("blended_attention");
+}
+int64_t blended_attention_backward_workspace_bytes(
+    const BlendedAttentionBackwardParams<float>& /*params*/) {
+  refuse("blended_attention_backward");
+}
+void blended_attention_backward(const BlendedAttentionBackwardParams<float>& /*params*/,
+                                CUstream_st* /*stream*/) {
+  refuse("blended_attention_backward");
 }
 
 void write_streaming_sets(const StreamingSetParams& /*params*/, CUstream_st* /*stream*/) {

@@ -27,19 +27,15 @@ std::vector<double> clean_scores(const float* scores, int64_t kv_len) {
   return clean;
 }
 
-// The limit of the softmax where its formula is ∞ - ∞: equal shares of the tokens at the maximum.
-std::vector<double> softmax(const std::vector<double>& scores, double scale) {
+// The softmax before its division. Where the formula is ∞ - ∞ its limit: equal weights of the
+// tokens at the maximum.
+std::vector<double> softmax_weights(const std::vector<double>& scores, double scale) {
   const double max = *std::max_element(scores.begin(), scores.end());
-  std::vector<double> shares;
-  double sum = 0;
+  std::vector<double> weights;
   for (const double score : scores) {
-    shares.push_back(score == max ? 1.0 : std::exp((score - max) * scale));
-    sum += shares.back();
+    weights.push_back(score == max ? 1.0 : std::exp((score - max) * scale));
   }
-  for (double& share : shares) {
-    share /= sum;
-  }
-  return shares;
+  return weights;
 }
 
 // Positions that are not forced, best first; stable, so equal scores keep the lower one first.
@@ -61,24 +57,32 @@ Positions forced_tokens(int64_t kv_len, const Selection& selection) {
   return forced;
 }
 
+// For each number of the best candidates, the weight of the candidates behind them: what a set
+// leaves out, summed from the least on, so that it is 0 exactly where the rest weighs nothing.
+std::vector<double> weights_behind(const Positions& ranked, const std::vector<double>& weights) {
+  std::vector<double> behind(ranked.size() + 1, 0);
+  for (size_t count = ranked.size(); count > 0; --count) {
+    behind[count - 1] = behind[count] + weights[as_size(ranked[count - 1])];
+  }
+  return behind;
+}
+
 Positions select_by_rank(const std::vector<double>& scores, const Selection& selection,
                          double scale, int64_t budget) {
   const auto kv_len = static_cast<int64_t>(scores.size());
-  const std::vector<double> shares = softmax(scores, scale);
+  const std::vector<double> weights = softmax_weights(scores, scale);
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const Positions ranked = ranked_candidates(scores, selection);
+  const std::vector<double> behind = weights_behind(ranked, weights);
   Positions set = forced_tokens(kv_len, selection);
-  double mass = 0;
-  for (const int32_t position : set) {
-    mass += shares[as_size(position)];
-  }
-  for (const int32_t position : ranked_candidates(scores, selection)) {
-    const double share = shares[as_size(position)];
+  for (size_t count = 0; count < ranked.size(); ++count) {
     if (static_cast<int64_t>(set.size()) == budget ||
-        (selection.mode == SelectMode::kMass && mass >= selection.mass) ||
-        (selection.mode == SelectMode::kThreshold && share < selection.threshold)) {
+        (selection.mode == SelectMode::kMass && behind[count] <= (1 - selection.mass) * sum) ||
+        (selection.mode == SelectMode::kThreshold &&
+         weights[as_size(ranked[count])] / sum < selection.threshold)) {
       break;
     }
-    set.push_back(position);
-    mass += share;
+    set.push_back(ranked[count]);
   }
   return set;
 }

@@ -4,31 +4,23 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "kernels/activation/silu_mul.h"
 #include "kernels/linear/cuda/decode/formats.h"
 #include "kernels/linear/cuda/decode/launch.h"
 #include "kernels/linear/cuda/panels.h"
 #include "kernels/linear/cuda/widen.h"
 #include "kernels/linear/device_linear.h"
-#include "tensor/cuda/check.h"
+#include "tensor/cuda/device_attribute.h"
 
 namespace lychee::linear::cuda {
 namespace {
 
-constexpr int64_t kAlignment = 256;
 // What a block reads of the activations before it can multiply, a copy of half that size included
 // in its shared memory: beyond, it takes fewer of the sum's lanes of more tiles.
 constexpr int64_t kMaxInputBytes = int64_t{128} << 10;
 
 int64_t floats(int64_t count) {
-  return round_up<int64_t>(count * int64_t{sizeof(float)}, kAlignment);
-}
-
-int num_sms() {
-  int device = 0;
-  int count = 0;
-  cuda_check(cudaGetDevice(&device));
-  cuda_check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
+  return round_up<int64_t>(count * int64_t{sizeof(float)}, kScratchAlignment);
 }
 
 int64_t staged_row_bytes(int64_t in_features) {
@@ -144,7 +136,8 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   launch.band_bytes = device_band_bytes(p.targets[begin].weight.format, p.in_features);
   launch.num_slices = num_slices(num_rows, p.in_features);
   launch.num_columns =
-      std::min(ceil_div(launch.num_tiles, launch.num_slices), num_sms() / launch.num_slices);
+      std::min(ceil_div(launch.num_tiles, launch.num_slices),
+               device_attribute(cudaDevAttrMultiProcessorCount) / launch.num_slices);
   launch.counters = static_cast<int*>(p.workspace);
   launch.partials = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + kCounterBytes);
   launch_format(p.targets[begin].weight.format, launch, stream);
@@ -179,19 +172,64 @@ void check_params(const DeviceLinearParams& p) {
     require(target.weight.in_features == p.in_features, ErrorCode::kInternal, "a weight of ",
             target.weight.in_features, " inputs for ", p.in_features);
   }
-  const auto pair = [&] {
-    const DeviceWeight& gate = p.targets[0].weight;
-    const DeviceWeight& up = p.targets[1].weight;
-    return gate.format == up.format && gate.out_features == up.out_features;
-  };
-  require(!p.swiglu || (p.targets.size() == 2 && !p.accumulate && pair()), ErrorCode::kInternal,
-          "SwiGLU takes a gate and an up of one format and shape");
+  require(!p.swiglu || (p.targets.size() == 2 && !p.accumulate &&
+                        p.targets[0].weight.out_features == p.targets[1].weight.out_features),
+          ErrorCode::kInternal, "SwiGLU takes a gate and an up of one shape");
+}
+
+// Whether gate and up are projected before SwiGLU, and not in its launch, which takes one format
+// and no biases.
+bool projects_apart(const DeviceLinearParams& p) {
+  return p.swiglu && (p.targets[0].weight.format != p.targets[1].weight.format ||
+                      p.targets[0].bias != nullptr || p.targets[1].bias != nullptr);
+}
+
+// Where the up projection of projects_apart() lies in the workspace: behind the partial sums.
+int64_t up_offset(DeviceLinearParams p) {
+  p.swiglu = false;
+  return kCounterBytes + decode_bytes(p);
+}
+
+int64_t decode_workspace_bytes(const DeviceLinearParams& p) {
+  if (!projects_apart(p)) {
+    return kCounterBytes + decode_bytes(p);
+  }
+  const int64_t rows = decodes_rows(p) ? p.num_rows : kMaxDeviceDecodeRows;
+  return up_offset(p) + floats(rows * p.targets[1].weight.out_features);
+}
+
+void decode_targets(const DeviceLinearParams& p, cudaStream_t stream) {
+  for (size_t begin = 0; begin < p.targets.size();) {
+    const size_t end = end_of_launch(p, begin);
+    decode(p, begin, end, stream);
+    begin = end;
+  }
+}
+
+void decode_apart(const DeviceLinearParams& p, cudaStream_t stream) {
+  const DeviceLinearTarget& gate = p.targets[0];
+  const int64_t dim = gate.weight.out_features;
+  auto* const up = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + up_offset(p));
+  const DeviceLinearTarget targets[] = {gate, {p.targets[1].weight, p.targets[1].bias, up, dim}};
+  DeviceLinearParams projections = p;
+  projections.targets = targets;
+  projections.swiglu = false;
+  decode_targets(projections, stream);
+  activation::cuda::silu_mul({.num_rows = p.num_rows,
+                              .dim = dim,
+                              .gate = gate.y,
+                              .up = up,
+                              .gate_stride = gate.y_stride,
+                              .up_stride = dim,
+                              .y = gate.y,
+                              .y_stride = gate.y_stride},
+                             stream);
 }
 
 }  // namespace
 
 int64_t linear_workspace_bytes(const DeviceLinearParams& params) {
-  const int64_t decoding = kCounterBytes + decode_bytes(params);
+  const int64_t decoding = decode_workspace_bytes(params);
   if (all_decode(params) && decodes_rows(params)) {
     return decoding;
   }
@@ -203,11 +241,7 @@ void linear(const DeviceLinearParams& params, CUstream_st* stream) {
   if (!all_decode(params) || !decodes_rows(params)) {
     return linear_by_panels(as_panels(params), stream);
   }
-  for (size_t begin = 0; begin < params.targets.size();) {
-    const size_t end = end_of_launch(params, begin);
-    decode(params, begin, end, stream);
-    begin = end;
-  }
+  (projects_apart(params) ? decode_apart : decode_targets)(params, stream);
 }
 
 void embedding(const EmbeddingParams& p, CUstream_st* stream) {

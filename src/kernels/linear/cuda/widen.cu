@@ -12,6 +12,7 @@ namespace lychee::linear::cuda {
 namespace {
 
 constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * kWarpSize;
 constexpr int64_t kMaxGridY = 65535;
 
 __device__ void store(const WidenParams& p, int64_t row, int64_t column, float value) {
@@ -56,7 +57,7 @@ __device__ void lane_values(const typename Format::Tile& tile, int run, float ro
 // grid: (groups of kWarps tiles of a row, bands or rows). A warp widens one tile of eight rows, of
 // which it keeps one where rows are looked up.
 template <typename Format>
-__global__ void __launch_bounds__(kWarps* kWarpSize)
+__global__ void __launch_bounds__(kThreads)
     widen_kernel(const __grid_constant__ WidenParams p, int64_t band_bytes) {
   allow_dependents();
   wait_for_predecessors();
@@ -93,11 +94,11 @@ __global__ void __launch_bounds__(kWarps* kWarpSize)
 }
 
 // grid: (parts of a row, rows).
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(kThreads)
     widen_f32_kernel(const __grid_constant__ WidenParams p, int64_t row_stride) {
   allow_dependents();
   wait_for_predecessors();
-  const int64_t column = int64_t{blockIdx.x} * 256 + threadIdx.x;
+  const int64_t column = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   for (int64_t row = blockIdx.y; row < p.num_rows; row += gridDim.y) {
     const int64_t source = p.ids != nullptr ? p.ids[row] : p.first_row + row;
     if (column < p.weight.in_features) {
@@ -107,12 +108,12 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(kThreads)
     round_rows_kernel(int64_t num_rows, int64_t in_features, const float* x, int64_t x_stride,
                       __nv_bfloat16* y, int64_t y_stride) {
   allow_dependents();
   wait_for_predecessors();
-  const int64_t column = int64_t{blockIdx.x} * 256 + threadIdx.x;
+  const int64_t column = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   for (int64_t row = blockIdx.y; row < num_rows && column < y_stride; row += gridDim.y) {
     y[row * y_stride + column] =
         __float2bfloat16_rn(column < in_features ? x[row * x_stride + column] : 0.0F);
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(256)
 }
 
 // grid: (groups of kWarps outputs, rows). A warp for one output of one row.
-__global__ void __launch_bounds__(kWarps* kWarpSize)
+__global__ void __launch_bounds__(kThreads)
     plain_linear_kernel(const __grid_constant__ PlainParams p) {
   allow_dependents();
   wait_for_predecessors();
@@ -152,7 +153,7 @@ void launch_widen(const WidenParams& p, cudaStream_t stream) {
   const int64_t steps = ceil_div<int64_t>(p.weight.in_features, Format::kStepK);
   const int64_t units = p.ids != nullptr ? p.num_rows : ceil_div(p.num_rows, kBandRows);
   launch_dependent(widen_kernel<Format>, grid_of(ceil_div<int64_t>(steps, kWarps), units),
-                   dim3(kWarps * kWarpSize), 0, stream, p,
+                   dim3(kThreads), 0, stream, p,
                    device_band_bytes(p.weight.format, p.weight.in_features));
 }
 
@@ -162,8 +163,8 @@ void widen(const WidenParams& p, cudaStream_t stream) {
   switch (p.weight.format) {
     case DeviceFormat::kF32:
       return launch_dependent(
-          widen_f32_kernel, grid_of(ceil_div<int64_t>(p.weight.in_features, 256), p.num_rows),
-          dim3(256), 0, stream, p, device_row_stride(p.weight.format, p.weight.in_features));
+          widen_f32_kernel, grid_of(ceil_div<int64_t>(p.weight.in_features, kThreads), p.num_rows),
+          dim3(kThreads), 0, stream, p, device_row_stride(p.weight.format, p.weight.in_features));
     case DeviceFormat::kF16:
       return launch_widen<FormatF16>(p, stream);
     case DeviceFormat::kBF16:
@@ -195,15 +196,15 @@ void widen(const WidenParams& p, cudaStream_t stream) {
 
 void round_rows(int64_t num_rows, int64_t in_features, const float* x, int64_t x_stride, bf16* y,
                 int64_t y_stride, cudaStream_t stream) {
-  launch_dependent(round_rows_kernel, grid_of(ceil_div<int64_t>(y_stride, 256), num_rows),
-                   dim3(256), 0, stream, num_rows, in_features, x, x_stride,
+  launch_dependent(round_rows_kernel, grid_of(ceil_div<int64_t>(y_stride, kThreads), num_rows),
+                   dim3(kThreads), 0, stream, num_rows, in_features, x, x_stride,
                    reinterpret_cast<__nv_bfloat16*>(y), y_stride);
 }
 
 void plain_linear(const PlainParams& p, cudaStream_t stream) {
   launch_dependent(plain_linear_kernel,
-                   grid_of(ceil_div<int64_t>(p.out_features, kWarps), p.num_rows),
-                   dim3(kWarps * kWarpSize), 0, stream, p);
+                   grid_of(ceil_div<int64_t>(p.out_features, kWarps), p.num_rows), dim3(kThreads),
+                   0, stream, p);
 }
 
 }  // namespace lychee::linear::cuda

@@ -22,6 +22,12 @@ struct WidenParams {
 };
 void widen(const WidenParams& params, cudaStream_t stream);
 
+// Elements between rows that are widened or rounded for cuBLASLt: as between those of plain
+// weights.
+[[nodiscard]] inline int64_t plain_row_stride(int64_t width) {
+  return device_row_stride(DeviceFormat::kBF16, width);
+}
+
 // y = bf16(x), zeros from in_features to y_stride.
 void round_rows(int64_t num_rows, int64_t in_features, const float* x, int64_t x_stride, bf16* y,
                 int64_t y_stride, cudaStream_t stream);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/eight.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/norm/rms_norm.h"
 
@@ -8,6 +9,7 @@ namespace lychee::norm::cuda {
 namespace {
 
 constexpr int kRowThreads = 512;
+constexpr int kRoundedThreads = 256;
 constexpr int64_t kMaxBlocks = 65535;
 // Rows of at most so many values (those of one head) take a warp each.
 constexpr int64_t kMaxWarpDim = 256;
@@ -62,6 +64,40 @@ __global__ void __launch_bounds__(256)
   }
 }
 
+// grid: rows. The second reading finds the row in L1.
+__global__ void __launch_bounds__(kRoundedThreads)
+    rounded_rms_norm_kernel(const __grid_constant__ RoundedRmsNormParams p) {
+  __shared__ float scratch[kRoundedThreads / kWarpSize];
+  allow_dependents();
+  wait_for_predecessors();
+  for (int64_t row = blockIdx.x; row < p.num_rows; row += gridDim.x) {
+    const float* x = p.x + row * p.x_stride;
+    float squares = 0;
+    for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
+      float values[8];
+      load_eight(values, x + i);
+#pragma unroll
+      for (const float value : values) {
+        squares += value * value;
+      }
+    }
+    squares = block_sum<kRoundedThreads>(squares, scratch);
+    const float factor = 1.0F / sqrtf(squares / static_cast<float>(p.dim) + p.eps);
+    for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
+      float values[8];
+      float weight[8];
+      load_eight(values, x + i);
+      load_eight(weight, p.weight + i);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        values[j] = values[j] * factor * weight[j];
+      }
+      *reinterpret_cast<uint4*>(p.y + row * p.y_stride + i) = pack_eight<__nv_bfloat16>(values);
+    }
+    __syncthreads();  // before `scratch` is used again
+  }
+}
+
 }  // namespace
 
 void rms_norm(const RmsNormParams& p, CUstream_st* stream) {
@@ -72,6 +108,11 @@ void rms_norm(const RmsNormParams& p, CUstream_st* stream) {
   }
   const auto blocks = static_cast<unsigned>(std::min(p.num_rows, kMaxBlocks));
   launch_dependent(rms_norm_row_kernel, dim3(blocks), dim3(kRowThreads), 0, stream, p);
+}
+
+void rms_norm(const RoundedRmsNormParams& p, CUstream_st* stream) {
+  const auto blocks = static_cast<unsigned>(std::min(p.num_rows, kMaxBlocks));
+  launch_dependent(rounded_rms_norm_kernel, dim3(blocks), dim3(kRoundedThreads), 0, stream, p);
 }
 
 }  // namespace lychee::norm::cuda

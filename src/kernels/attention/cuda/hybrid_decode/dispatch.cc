@@ -11,7 +11,7 @@
 #include "kernels/attention/cuda/hybrid_decode/traits.h"
 #include "kernels/attention/hybrid_decode.h"
 #include "kernels/attention/paged_kv.h"
-#include "tensor/cuda/check.h"
+#include "tensor/cuda/device_attribute.h"
 
 namespace lychee::attention::cuda {
 
@@ -28,14 +28,6 @@ using HeadTiles = std::integer_sequence<int, 1, 2>;
 constexpr int kMaxKvHeads = 32;      // a lane looks after each
 constexpr int kInvariantBatch = 64;  // up to here a row's rounding depends on that row alone
 constexpr int kPlainSplits = 16;
-
-int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0;
-  int value = 0;
-  cuda_check(cudaGetDevice(&device));
-  cuda_check(cudaDeviceGetAttribute(&value, attribute, device));
-  return value;
-}
 
 int num_multiprocessors() {
   return device_attribute(cudaDevAttrMultiProcessorCount);

@@ -10,11 +10,11 @@ namespace lychee::attention::cuda {
 
 constexpr int kSelectThreads = 1024;
 constexpr int kSelectWarps = kSelectThreads / 32;
-constexpr int kNumBins = 2048;
-constexpr int kMaxMembers = kSelectThreads;
+constexpr int kNumBins = kSelectThreads;
+constexpr int kMaxMembers = 512;  // beyond, ranking one by one takes longer than digits do
 
-// An integer that orders like the score: -0 equals +0, NaN equals -inf. Integers, because they keep
-// denormals apart.
+// An integer that orders like the score: -0 equals +0, NaN equals -inf.
+// Integers, because they keep denormals apart.
 [[nodiscard]] __device__ inline uint32_t score_key(float score) {
   constexpr uint32_t kSign = 0x80000000;
   constexpr uint32_t kInf = 0x7f800000;
@@ -24,8 +24,14 @@ constexpr int kMaxMembers = kSelectThreads;
   return magnitude > kInf ? kSign - kInf : key;
 }
 
-// The best of some values: all whose key is above `key`, and of those equal to it the ones up to
-// `position`.
+// Undoes score_key.
+[[nodiscard]] __device__ inline float score_of_key(uint32_t key) {
+  constexpr uint32_t kSign = 0x80000000;
+  return __uint_as_float(key >= kSign ? key - kSign : kSign | (kSign - key));
+}
+
+// The best of some values: all whose key is above `key`, and of those equal to
+// it the ones up to `position`.
 struct Cut {
   uint32_t key;
   int position;
@@ -40,22 +46,31 @@ struct Member {
   int position;
 };
 
+// What a block has of the values around the cut's step.
+struct BlockCounts {
+  int members;  // in the step
+  int above;    // in higher ones
+};
+
 struct CutStorage {
-  // One table a round, so that a block may go on while others still read its last one.
-  uint32_t counts[4][kNumBins];
+  // One table a round, so that a block may go on while others still read its
+  // last one.
+  uint32_t counts[5][kNumBins];
   Member own_members[kMaxMembers];
   Member members[kMaxMembers];
-  double sums[2];  // by turns, for the same reason
-  float range[2];  // minimum, maximum of this block's values
-  int num_own_members;
+  BlockCounts own_counts;
+  double sums[2];      // by turns, for the same reason
+  uint32_t low, high;  // keys of the lowest and highest value of this block
+  float max;           // of this block's scores
   int num_ties;
   int scratch[kSelectWarps];
-  float scratch_floats[2][kSelectWarps];
+  float scratch_floats[kSelectWarps];
   double scratch_doubles[kSelectWarps];
   int found_bin;
   int found_above;  // values in higher bins
   int found_count;
   Cut cut;
+  int num_before;  // values under the cut in lower blocks; -1: not known
 };
 
 // Sum over the threads below this one; `total` gets that of all. Synchronises.
@@ -74,21 +89,35 @@ struct CutStorage {
   return before + to_lane - value;
 }
 
-// Finds the cut that takes the `wanted` best of a cluster's values. Block `rank` has those at
-// positions [begin, end) behind `value_at`; all of its functions are called by whole clusters.
+// Finds the cut that takes the `wanted` best of a cluster's values. Block
+// `rank` has those at positions [begin, end) behind `value_at`; all of its
+// functions are called by whole clusters.
 template <int kCluster, typename ValueAt>
 class CutFinder {
  public:
   __device__ CutFinder(CutStorage& storage, const ValueAt& value_at, int begin, int end)
       : storage_(storage), value_at_(value_at), begin_(begin), end_(end) {}
 
-  // 1 <= wanted <= values of the cluster. Values spread over equal steps from the lowest to the
-  // highest mostly leave a few dozen to rank one by one; where they do not, three rounds over the
-  // digits of their keys find the cut whatever they are.
+  // Before a barrier of the block and everything else.
+  __device__ void clear() {
+    for (int i = static_cast<int>(threadIdx.x); i < 5 * kNumBins / 4; i += kSelectThreads) {
+      reinterpret_cast<uint4*>(&storage_.counts[0][0])[i] = {0, 0, 0, 0};
+    }
+    if (threadIdx.x == 0) {
+      storage_.own_counts = {0, 0};
+      storage_.low = ~uint32_t{0};
+      storage_.high = 0;
+      storage_.num_before = -1;
+    }
+  }
+
+  // 1 <= wanted <= values of the cluster. Values spread over equal steps from
+  // the lowest to the highest mostly leave a few dozen to rank one by one;
+  // where they do not, four rounds over the digits of their keys find the cut
+  // whatever they are.
   [[nodiscard]] __device__ Cut find(int wanted) {
-    clear();
     if (!find_among_few(wanted)) {
-      find_by_digits(wanted);
+      find_by_digits(*this, wanted);
     }
     return storage_.cut;
   }
@@ -129,7 +158,8 @@ class CutFinder {
     Cluster<kCluster>::sync();
   }
 
-  // The sum of every thread's value, the same in all blocks and always added in the same order.
+  // The sum of every thread's value, the same in all blocks and always added in
+  // the same order.
   [[nodiscard]] __device__ double sum(double value) {
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
@@ -161,74 +191,42 @@ class CutFinder {
     return position < end && score_key(value_at_(position)) == key;
   }
 
-  __device__ void clear() {
-    for (int i = static_cast<int>(threadIdx.x); i < 4 * kNumBins; i += kSelectThreads) {
-      storage_.counts[i / kNumBins][i % kNumBins] = 0;
-    }
-    if (threadIdx.x == 0) {
-      storage_.num_own_members = 0;
-    }
-  }
-
   // Lowest value above -inf and highest value of the cluster.
   [[nodiscard]] __device__ float2 find_range() {
     float low = INFINITY;
     float high = -INFINITY;
-    for (int i = begin_ + static_cast<int>(threadIdx.x); i < end_; i += kSelectThreads) {
-      const float value = value_at_(i);  // comparisons with NaN are false
-      low = value > -INFINITY && value < low ? value : low;
-      high = value > high ? value : high;
-    }
-    low = -max_over_lanes<1, 32>(-low);
-    high = max_over_lanes<1, 32>(high);
-    const int warp = static_cast<int>(threadIdx.x / 32);
+    value_at_.for_each([&](float value, int) {  // fminf and fmaxf pass over NaN
+      low = value == -INFINITY ? low : fminf(low, value);
+      high = fmaxf(high, value);
+    });
+    const uint32_t low_key = __reduce_min_sync(kAllLanes, score_key(low));
+    const uint32_t high_key = __reduce_max_sync(kAllLanes, score_key(high));
     const int lane = static_cast<int>(threadIdx.x % 32);
     if (lane == 0) {
-      storage_.scratch_floats[0][warp] = low;
-      storage_.scratch_floats[1][warp] = high;
-    }
-    __syncthreads();
-    if (warp == 0) {
-      low = -max_over_lanes<1, 32>(-storage_.scratch_floats[0][lane]);
-      high = max_over_lanes<1, 32>(storage_.scratch_floats[1][lane]);
-      if (lane == 0) {
-        storage_.range[0] = low;
-        storage_.range[1] = high;
-      }
+      atomicMin(&storage_.low, low_key);
+      atomicMax(&storage_.high, high_key);
     }
     Cluster<kCluster>::sync();
-#pragma unroll
-    for (int rank = 0; rank < kCluster; ++rank) {
-      low = rank == 0 ? INFINITY : low;
-      high = rank == 0 ? -INFINITY : high;
-      const float* range = Cluster<kCluster>::peer(&storage_.range[0], rank);
-      low = fminf(low, range[0]);
-      high = fmaxf(high, range[1]);
-    }
-    return {low, high};
+    const int rank = lane % kCluster;
+    return {
+        score_of_key(__reduce_min_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.low, rank))),
+        score_of_key(__reduce_max_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.high, rank)))};
   }
 
-  // Adds up the cluster's counts of one round and finds the bin in which, from the top, the
-  // `wanted`-th value lies.
+  // Adds up the cluster's counts of one round and finds the bin in which, from
+  // the top, the `wanted`-th value lies.
   __device__ void find_bin(int round, int wanted) {
     Cluster<kCluster>::sync();
-    // Thread t has the two bins below kNumBins - 2 t.
-    const int top = kNumBins - 1 - 2 * static_cast<int>(threadIdx.x);
-    int high = 0;
-    int low = 0;
+    const int bin = kNumBins - 1 - static_cast<int>(threadIdx.x);
+    int count = 0;
 #pragma unroll
     for (int rank = 0; rank < kCluster; ++rank) {
-      const uint32_t* counts = Cluster<kCluster>::peer(&storage_.counts[round][0], rank);
-      const uint2 pair = *reinterpret_cast<const uint2*>(counts + top - 1);
-      low += static_cast<int>(pair.x);
-      high += static_cast<int>(pair.y);
+      count += static_cast<int>(*Cluster<kCluster>::peer(&storage_.counts[round][bin], rank));
     }
     int total = 0;
-    const int above = block_exclusive_sum(high + low, storage_.scratch, total);
-    if (above < wanted && above + high >= wanted) {
-      set_found(top, above, high);
-    } else if (above + high < wanted && above + high + low >= wanted) {
-      set_found(top - 1, above + high, low);
+    const int above = block_exclusive_sum(count, storage_.scratch, total);
+    if (above < wanted && above + count >= wanted) {
+      set_found(bin, above, count);
     }
     __syncthreads();
   }
@@ -238,7 +236,8 @@ class CutFinder {
     storage_.found_count = count;
   }
 
-  // False, with nothing decided, where the values are not finite or too many share a step.
+  // False, with nothing decided, where the values are not finite or too many
+  // share a step.
   [[nodiscard]] __device__ bool find_among_few(int wanted) {
     const float2 range = find_range();
     const float steps = static_cast<float>(kNumBins - 1) / (range.y - range.x);
@@ -246,65 +245,97 @@ class CutFinder {
       return false;
     }
     const auto bin_of = [&](float value) {
-      return value >= range.x ? min(__float2int_rd((value - range.x) * steps), kNumBins - 1) : 0;
+      // The sum's low bits are the product to the nearest integer.
+      const uint32_t bits = __float_as_uint(fmaf(value - range.x, steps, 0x1p23F));
+      return value >= range.x ? static_cast<int>(bits & (kNumBins - 1)) : 0;
     };
-    for (int i = begin_ + static_cast<int>(threadIdx.x); i < end_; i += kSelectThreads) {
-      atomicAdd(&storage_.counts[3][bin_of(value_at_(i))], 1U);
-    }
-    find_bin(3, wanted);
-    const int bin = storage_.found_bin;
+    value_at_.for_each(
+        [&](float value, int) { atomicAdd(&storage_.counts[4][bin_of(value)], 1U); });
+    find_bin(4, wanted);
+    const int found = storage_.found_bin;
     if (storage_.found_count > kMaxMembers) {
       return false;
     }
-    for (int i = begin_ + static_cast<int>(threadIdx.x); i < end_; i += kSelectThreads) {
-      if (const float value = value_at_(i); bin_of(value) == bin) {
-        storage_.own_members[atomicAdd(&storage_.num_own_members, 1)] = {score_key(value), i};
+    value_at_.for_each([&](float value, int position) {
+      if (bin_of(value) == found) {
+        storage_.own_members[atomicAdd(&storage_.own_counts.members, 1)] = {score_key(value),
+                                                                            position};
       }
+    });
+    // What is above the step, the counts know.
+    const int bin = static_cast<int>(threadIdx.x);
+    const int count = bin > found ? static_cast<int>(storage_.counts[4][bin]) : 0;
+    const int above = __reduce_add_sync(kAllLanes, count);
+    if (threadIdx.x % 32 == 0 && above > 0) {
+      atomicAdd(&storage_.own_counts.above, above);
     }
     rank_members(wanted - storage_.found_above);
     return true;
   }
 
+  // Brings the members of all blocks together and finds the `wanted`-th best.
   __device__ void rank_members(int wanted) {
     Cluster<kCluster>::sync();
-    int first = 0;
     const int thread = static_cast<int>(threadIdx.x);
+    const BlockCounts counts =
+        *Cluster<kCluster>::peer(&storage_.own_counts, thread % 32 % kCluster);
+    int owner = 0;  // block of the member that this thread takes
+    int first = 0;
+    int total = 0;
+    int above = 0;  // in lower blocks
+#pragma unroll
     for (int rank = 0; rank < kCluster; ++rank) {
-      const int count = *Cluster<kCluster>::peer(&storage_.num_own_members, rank);
-      if (thread < count) {
-        storage_.members[first + thread] =
-            Cluster<kCluster>::peer(&storage_.own_members[0], rank)[thread];
-      }
-      first += count;
+      const int members = __shfl_sync(kAllLanes, counts.members, rank);
+      owner = thread >= total ? rank : owner;
+      first = thread >= total ? total : first;
+      above += rank < Cluster<kCluster>::rank() ? __shfl_sync(kAllLanes, counts.above, rank) : 0;
+      total += members;
+    }
+    if (thread < total) {
+      storage_.members[thread] =
+          Cluster<kCluster>::peer(&storage_.own_members[0], owner)[thread - first];
+    }
+    if (thread == 0) {
+      storage_.num_before = above;
     }
     __syncthreads();
-    if (thread < first) {
+    if (thread < total) {
       const Member own = storage_.members[thread];
       int better = 0;
-      for (int i = 0; i < first; ++i) {
+#pragma unroll 4
+      for (int i = 0; i < total; ++i) {
         const Member other = storage_.members[i];
         better += other.key > own.key || (other.key == own.key && other.position < own.position);
       }
       if (better == wanted - 1) {
         storage_.cut = {own.key, own.position};
       }
+      if (better < wanted && owner < Cluster<kCluster>::rank()) {
+        atomicAdd(&storage_.num_before, 1);
+      }
     }
     __syncthreads();
   }
 
-  __device__ void find_by_digits(int wanted) {
-    constexpr int kShifts[] = {21, 10, 0};
-    constexpr uint32_t kMasks[] = {0x7ff, 0x7ff, 0x3ff};
+  // By value, and not inlined: what is rarely needed shall cost the rest
+  // nothing.
+  static __noinline__ __device__ void find_by_digits(CutFinder finder, int wanted) {
+    finder.find_digits(wanted);
+  }
+  __device__ void find_digits(int wanted) {
+    constexpr int kRounds = 4;
+    constexpr int kShifts[kRounds] = {22, 12, 2, 0};
+    constexpr uint32_t kMasks[kRounds] = {0x3ff, 0x3ff, 0x3ff, 0x3};
     uint32_t prefix = 0;
     uint32_t decided = 0;  // bits of the key that prefix holds
-    for (int round = 0; round < 3; ++round) {
+    for (int round = 0; round < kRounds; ++round) {
       __syncthreads();
-      for (int i = begin_ + static_cast<int>(threadIdx.x); i < end_; i += kSelectThreads) {
-        const uint32_t key = score_key(value_at_(i));
+      value_at_.for_each([&](float value, int) {
+        const uint32_t key = score_key(value);
         if ((key & decided) == prefix) {
           atomicAdd(&storage_.counts[round][key >> kShifts[round] & kMasks[round]], 1U);
         }
-      }
+      });
       find_bin(round, wanted);
       wanted -= storage_.found_above;
       prefix |= static_cast<uint32_t>(storage_.found_bin) << kShifts[round];
@@ -314,7 +345,7 @@ class CutFinder {
   }
 
   CutStorage& storage_;
-  const ValueAt& value_at_;
+  ValueAt value_at_;
   int begin_;
   int end_;
   int turn_ = 0;

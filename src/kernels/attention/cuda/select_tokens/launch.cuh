@@ -6,6 +6,7 @@
 #include "kernels/attention/cuda/select_tokens/kernel.cuh"
 #include "kernels/attention/cuda/select_tokens/launch.h"
 #include "tensor/cuda/check.h"
+#include "tensor/cuda/device_attribute.h"
 
 namespace lychee::attention::cuda {
 
@@ -13,18 +14,14 @@ template <int kCluster>
 void launch_select_tokens(const SelectTokensParams& params, const SelectUnits& units,
                           cudaStream_t stream) {
   auto* kernel = &select_tokens_kernel<kCluster>;
-  int device = 0;
-  int shared_bytes = 0;
-  cuda_check(cudaGetDevice(&device));
-  cuda_check(
-      cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  const int shared_bytes = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int64_t candidates = params.selection.mode == SelectMode::kBlock && !units.scored
                                  ? ceil_div<int64_t>(params.scores_stride, units.size)
                                  : params.scores_stride;
   constexpr auto kFixedBytes = static_cast<int64_t>(sizeof(SelectStorage));
   constexpr auto kValueBytes = static_cast<int64_t>(sizeof(float));
-  const int64_t max_cached =
-      std::min(ceil_div<int64_t>(candidates, kCluster), (shared_bytes - kFixedBytes) / kValueBytes);
+  const int64_t max_cached = std::min(round_up(ceil_div<int64_t>(candidates, kCluster), int64_t{4}),
+                                      (shared_bytes - kFixedBytes) / kValueBytes);
   const auto bytes = static_cast<size_t>(kFixedBytes + max_cached * kValueBytes);
   cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(bytes)));

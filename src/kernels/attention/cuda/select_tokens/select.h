@@ -7,7 +7,7 @@
 namespace lychee::attention::cuda {
 
 // What SelectMode::kBlock chooses among: units of `size` tokens; `scored`: `scores` has one value a
-// unit instead of one a token.
+// unit instead of one a token, and kRatio chooses among them too.
 struct SelectUnits {
   int size = Selection::kBlockSize;
   bool scored = false;

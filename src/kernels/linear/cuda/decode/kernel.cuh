@@ -241,6 +241,28 @@ __device__ void multiply_tile(float (&acc)[2][Traits::kColumnTiles][4],
   }
 }
 
+// Leaves a warp's sums of a tile, scaled by row where the format is, where finish_tiles() finds
+// them, and begins anew.
+template <typename Traits>
+__device__ void leave_sums(float (&acc)[2][Traits::kColumnTiles][4],
+                           const Batch<typename Traits::Format>& batch, float* results, int lane) {
+  float low = 1;
+  float high = 1;
+  if constexpr (Traits::Format::kRowScale) {
+    low = batch.row_scale_low;
+    high = batch.row_scale_high;
+  }
+#pragma unroll
+  for (int column = 0; column < Traits::kColumnTiles; ++column) {
+    auto& c = acc[0][column];
+    auto& d = acc[1][column];
+    *reinterpret_cast<float4*>(results + column * kFragment + lane * 4) = {
+        low * (c[0] + d[0]), low * (c[1] + d[1]), high * (c[2] + d[2]), high * (c[3] + d[3])};
+    c[0] = c[1] = c[2] = c[3] = 0;
+    d[0] = d[1] = d[2] = d[3] = 0;
+  }
+}
+
 // grid: (columns of blocks, slices of the inputs). A block takes num_slices tiles at a time, each
 // by as many warps as the slice has lanes of the sum, and always has the next batch of weights on
 // its way while it multiplies one.
@@ -302,21 +324,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
       return;
     }
     float* mine = results + (parity * kDecodeWarps + warp) * Traits::kTileResults;
-    float low = 1;
-    float high = 1;
-    if constexpr (Format::kRowScale) {
-      low = batch.row_scale_low;
-      high = batch.row_scale_high;
-    }
-#pragma unroll
-    for (int column = 0; column < Traits::kColumnTiles; ++column) {
-      auto& c = acc[0][column];
-      auto& d = acc[1][column];
-      *reinterpret_cast<float4*>(mine + column * kFragment + lane * 4) = {
-          low * (c[0] + d[0]), low * (c[1] + d[1]), high * (c[2] + d[2]), high * (c[3] + d[3])};
-      c[0] = c[1] = c[2] = c[3] = 0;
-      d[0] = d[1] = d[2] = d[3] = 0;
-    }
+    leave_sums<Traits>(acc, batch, mine, lane);
     __syncthreads();
     // The other half of `results` serves the next tiles, so that one barrier each is enough.
     finish_tiles<Traits>(p, share.lanes, results + parity * kDecodeWarps * Traits::kTileResults,

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/async_copy.cuh"
+
+namespace lychee {
+
+// Barriers in shared memory (PTX: mbarrier). A phase ends when as many threads have arrived as
+// init_barrier() was told; phases count from 0. Arriving releases what the thread wrote before,
+// waiting acquires it.
+
+// By one thread, before a barrier of the block.
+__device__ inline void init_barrier(uint64_t& barrier, int num_arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;\n" ::"r"(shared_address(&barrier)),
+               "r"(num_arrivals)
+               : "memory");
+}
+__device__ inline void arrive(uint64_t& barrier) {
+  asm volatile("{ .reg .b64 token; mbarrier.arrive.shared.b64 token, [%0]; }\n" ::"r"(
+                   shared_address(&barrier))
+               : "memory");
+}
+// Arrives once all copies that this thread has issued are there; does not wait for them.
+__device__ inline void arrive_behind_copies(uint64_t& barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];\n" ::"r"(shared_address(&barrier))
+               : "memory");
+}
+
+[[nodiscard]] __device__ inline bool phase_ended(uint32_t barrier, uint32_t parity) {
+  uint32_t ended = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{ .reg .pred ended; mbarrier.try_wait.parity.shared.b64 ended, [%1], %2;"
+      " selp.u32 %0, 1, 0, ended; }\n"
+      : "=r"(ended)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+#else
+  asm volatile(
+      "{ .reg .pred ended; mbarrier.test_wait.parity.shared.b64 ended, [%1], %2;"
+      " selp.u32 %0, 1, 0, ended; }\n"
+      : "=r"(ended)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+#endif
+  return ended != 0;
+}
+// Returns when the phase of this parity has ended; that before the first has parity 1.
+__device__ inline void wait_for_phase(uint64_t& barrier, uint32_t parity) {
+  while (!phase_ended(shared_address(&barrier), parity)) {
+  }
+}
+
+// Barrier `kId` (1 … 15) of kNumThreads threads of the block, whole warps.
+template <int kId, int kNumThreads>
+__device__ inline void sync_threads() {
+  asm volatile("bar.sync %0, %1;\n" ::"n"(kId), "n"(kNumThreads) : "memory");
+}
+
+}  // namespace lychee
