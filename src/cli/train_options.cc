@@ -79,8 +79,10 @@ void add_recipe_options(CLI::App& command, TrainOptions& options) {
   command.add_option("--lr", options.lr, "Peak learning rate")
       ->check(number_above(0))
       ->capture_default_str();
-  command.add_option("--retrieval-heads", options.num_retrieval,
-                     "Retrieval heads of the plan, layer 0's counted");
+  command
+      .add_option("--retrieval-heads", options.num_retrieval,
+                  "Retrieval heads of the plan, layer 0's counted")
+      ->check(whole_number());
   command
       .add_option("--target-density", options.target_density,
                   "Gates that stay open, as a share of all heads (default 24/256); the plan then "

@@ -39,10 +39,11 @@ ProgramResult stop_program(const std::vector<std::string>& arguments, int signal
 [[nodiscard]] ProgramResult stop_answer(const std::vector<std::string>& arguments, int signal,
                                         const std::string& input = "");
 
-// stop_program() `delay` after `file` has `bytes` bytes; 0: after the start.
-void stop_program_at_byte(const std::vector<std::string>& arguments, int signal,
-                          const std::filesystem::path& file, uintmax_t bytes,
-                          std::chrono::microseconds delay);
+// stop_program() `delay` after `file` has `bytes` bytes; 0: after the start. False, and no folder
+// of `file`, where the program was always faster.
+[[nodiscard]] bool stop_program_at_byte(const std::vector<std::string>& arguments, int signal,
+                                        const std::filesystem::path& file, uintmax_t bytes,
+                                        std::chrono::microseconds delay);
 
 // Runs it with --json added; expects exit code 0 and that stdout holds one JSON object with
 // `version` and `options`, and nothing else.

@@ -223,6 +223,7 @@ TEST_F(TrainHeadsTest, BadInputIsRefusedInOneLine) {
   refused({"--data", "needle", "--budget", "64"}, {"64", "80"});
   refused({"--data", "needle", "--retrieval-heads", "3"}, {"3", "4", "24"});
   refused({"--data", "needle", "--retrieval-heads", "25"}, {"25", "24"});
+  refused({"--data", "needle", "--retrieval-heads", ""}, {"--retrieval-heads", "whole number"});
   refused({"--data", "needle", "--target-density", "0.99"}, {"0.99", "impossible"});
   refused({"--data", "needle", "--target-density", "0.1", "--retrieval-heads", "5"},
           {"either --retrieval-heads or --target-density"});
@@ -280,7 +281,7 @@ TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefused) {
 TEST_F(TrainHeadsTest, AFolderThatCannotBeWrittenIsAnError) {
   (void)file("taken", "x");
   expect_failure(arguments("taken/run"), 1, {"taken/run"});
-  std::vector<std::string> nowhere = arguments("run");
+  std::vector<std::string> nowhere = common_arguments("run");
   nowhere.back().clear();
   expect_failure(nowhere, 2, {"--out is empty"});
 }
