@@ -66,12 +66,12 @@ void SetChain<Real>::set_budget(int budget) {
 template <typename Real>
 bool SetChain<Real>::wants(int layer, int head) const {
   const int kv_head = head / (num_heads_ / num_kv_heads_);
-  return wanted_[static_cast<size_t>(layer * num_kv_heads_ + kv_head)] != 0;
+  return wanted_[static_cast<size_t>(int64_t{layer} * num_kv_heads_ + kv_head)] != 0;
 }
 
 template <typename Real>
 const attention::RowSets* SetChain<Real>::sets(int layer) const {
-  return layer == 0 ? nullptr : sets_.data() + static_cast<size_t>(layer) * num_heads_;
+  return layer == 0 ? nullptr : sets_.data() + int64_t{layer} * num_heads_;
 }
 
 template <typename Real>
@@ -85,12 +85,12 @@ const uint8_t* SetChain<Real>::wanted(int layer) const {
 template <typename Real>
 void SetChain<Real>::plan_layer(int layer, std::span<const double> z) {
   for (int head = 0; head < num_kv_heads_; ++head) {
-    wanted_[static_cast<size_t>(layer * num_kv_heads_ + head)] =
+    wanted_[static_cast<size_t>(int64_t{layer} * num_kv_heads_ + head)] =
         chain_ == Chain::kPublished || z[static_cast<size_t>(head)] > 0.5 ? 1 : 0;
   }
   const Selected& selected = selected_[static_cast<size_t>(layer)];
   for (int head = 0; head < num_heads_; ++head) {
-    const auto here = static_cast<size_t>(layer * num_heads_ + head);
+    const auto here = static_cast<size_t>(int64_t{layer} * num_heads_ + head);
     const int64_t first = head * num_rows_;
     sets_[here + static_cast<size_t>(num_heads_)] =
         wants(layer, head) ? attention::RowSets{selected.ids.data() + first * stride_,

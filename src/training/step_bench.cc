@@ -55,6 +55,7 @@ double median(std::vector<double> values) {
 StepTimes medians(const std::vector<StepTimes>& steps) {
   const auto of = [&](double StepTimes::*part) {
     std::vector<double> values;
+    values.reserve(steps.size());
     for (const StepTimes& step : steps) {
       values.push_back(step.*part);
     }
@@ -95,6 +96,7 @@ double measure_rate(Backend<float>& backend, const io::ModelConfig& config) {
   backend.linear(p);
   backend.wait();
   std::vector<double> seconds;
+  seconds.reserve(kRepeats);
   for (int i = 0; i < kRepeats; ++i) {
     seconds.push_back(seconds_of([&] {
       for (int j = 0; j < kProducts; ++j) {

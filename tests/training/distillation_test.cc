@@ -57,7 +57,7 @@ class Student {
   [[nodiscard]] DistillationResult run(std::span<const double> z) { return distillation_.run(z); }
   [[nodiscard]] const io::ModelConfig& config() const { return files_.config; }
   [[nodiscard]] size_t num_gates() const {
-    return static_cast<size_t>(files_.config.num_layers * files_.config.num_kv_heads);
+    return static_cast<size_t>(int64_t{files_.config.num_layers} * files_.config.num_kv_heads);
   }
 
  private:

@@ -32,6 +32,7 @@ std::vector<double> clean_scores(const float* scores, int64_t kv_len) {
 std::vector<double> softmax_weights(const std::vector<double>& scores, double scale) {
   const double max = *std::max_element(scores.begin(), scores.end());
   std::vector<double> weights;
+  weights.reserve(scores.size());
   for (const double score : scores) {
     weights.push_back(score == max ? 1.0 : std::exp((score - max) * scale));
   }
