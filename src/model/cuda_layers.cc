@@ -179,13 +179,17 @@ void CudaLayers::project_qkv(int layer_index, int64_t rows, const Qkv& qkv) {
   const CudaLayer& weights = layer(layer_index);
   normalize(weights.attention_norm, rows);
   apply(qkv_targets(weights, qkv), rows, act_.normed, false, false);
-  norm_qk(weights, rows, qkv);
-  rotate_qk(rows, qkv);
 }
 
-void CudaLayers::norm_qk(const CudaLayer& weights, int64_t rows, const Qkv& qkv) {
-  norm_heads(weights.q_norm, qkv.q, config_.num_q_heads, rows, qkv.q_stride);
-  norm_heads(weights.k_norm, qkv.k, config_.num_kv_heads, rows, qkv.kv_stride);
+CudaLayers::HeadNorms CudaLayers::head_norms(int layer_index) const {
+  const CudaLayer& weights = layer(layer_index);
+  return {weights.q_norm, weights.k_norm};
+}
+
+void CudaLayers::norm_qk(int layer_index, int64_t rows, const Qkv& qkv) {
+  const HeadNorms norms = head_norms(layer_index);
+  norm_heads(norms.q, qkv.q, config_.num_q_heads, rows, qkv.q_stride);
+  norm_heads(norms.k, qkv.k, config_.num_kv_heads, rows, qkv.kv_stride);
 }
 
 void CudaLayers::rotate_qk(int64_t rows, const Qkv& qkv) {
@@ -255,7 +259,6 @@ void CudaLayers::project_rounded_qkv(int layer_index, int64_t rows, const Qkv& q
   const CudaLayer& weights = layer(layer_index);
   normalize_rounded(weights.attention_norm, rows);
   apply_rounded(qkv_targets(weights, qkv), rows, act_.rounded_normed, false, nullptr);
-  norm_qk(weights, rows, qkv);
 }
 
 void CudaLayers::add_rounded_attention(int layer_index, int64_t rows) {

@@ -43,8 +43,16 @@ class CudaLayers {
   // inv_freq: each row's own, [rows, head_dim / 2]; null: those that were set, for all.
   void make_rope_table(int64_t rows, const int64_t* positions, const float* inv_freq);
   void embed(int64_t rows, const int32_t* ids);
-  // x to rotated Q, K and V.
+  // x to Q, K and V, before their norms and rotation.
   void project_qkv(int layer, int64_t rows, const Qkv& qkv);
+  // RMSNorm of the heads of Q and K, where the model has it.
+  void norm_qk(int layer, int64_t rows, const Qkv& qkv);
+  void rotate_qk(int64_t rows, const Qkv& qkv);
+  // The weights of norm_qk(), null where there are none.
+  struct HeadNorms {
+    const float *q, *k;
+  };
+  [[nodiscard]] HeadNorms head_norms(int layer) const;
   // The output projection of what was attended, and the MLP: each is added to x.
   void add_attention(int layer, int64_t rows);
   void add_mlp(int layer, int64_t rows);
@@ -52,9 +60,8 @@ class CudaLayers {
   // Whether products of so many rows can take activations that were rounded to bf16 where they were
   // made: the same values, moved once instead of three times.
   [[nodiscard]] bool keeps_rounded(int64_t rows) const;
-  // Like those without `rounded`, where keeps_rounded(rows); Q and K are still to be rotated.
+  // Like those without `rounded`, where keeps_rounded(rows).
   void project_rounded_qkv(int layer, int64_t rows, const Qkv& qkv);
-  void rotate_qk(int64_t rows, const Qkv& qkv);
   void add_rounded_attention(int layer, int64_t rows);  // of rounded_attended
   void add_rounded_mlp(int layer, int64_t rows);
 
@@ -71,7 +78,6 @@ class CudaLayers {
   // RMSNorm of x into normed, or into rounded_normed.
   void normalize(const float* weight, int64_t rows);
   void normalize_rounded(const float* weight, int64_t rows);
-  void norm_qk(const CudaLayer& weights, int64_t rows, const Qkv& qkv);
   void norm_heads(const float* weight, float* heads, int num_heads, int64_t rows,
                   int64_t row_stride);
   void rotate(float* heads, int num_heads, int64_t rows, int64_t row_stride);

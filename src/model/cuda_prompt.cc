@@ -41,13 +41,12 @@ void CudaPrompt::run(int64_t rows, int64_t first_position, const int32_t* page_t
       rounded ? fused_attention(rows, first_position + rows) : nullptr;
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     rounded ? layers_.project_rounded_qkv(layer, rows, qkv) : layers_.project_qkv(layer, rows, qkv);
+    layers_.norm_qk(layer, rows, qkv);
     if (fused != nullptr) {
       attend_fused(*fused, layer, rows, first_position, page_table, qkv);
       layers_.add_rounded_attention(layer, rows);
     } else {
-      if (rounded) {
-        layers_.rotate_qk(rows, qkv);
-      }
+      layers_.rotate_qk(rows, qkv);
       if (choose_scales) {
         set_scales(layer, rows, qkv);
       }

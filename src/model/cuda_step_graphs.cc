@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "kernels/attention/hybrid_decode.h"
-#include "kernels/attention/kv_append.h"
 #include "kernels/attention/page_bound.h"
 #include "kernels/attention/page_summary.h"
+#include "kernels/attention/rotate_append.h"
 #include "kernels/attention/score_sets.h"
 #include "kernels/attention/select_tokens.h"
 #include "model/rope_frequencies.h"
@@ -138,17 +138,25 @@ void CudaStepGraphs::enqueue_page_bound(const CudaStepShape& shape,
 void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at,
                                        int layer, const CudaLayers::Qkv& qkv) {
   const attention::PagedKv kv = cache_.layer(layer);
-  attention::cuda::kv_append_rows({.batch = shape.batch,
-                                   .num_kv_heads = config_.num_kv_heads,
-                                   .head_dim = config_.head_dim,
-                                   .k = qkv.k,
-                                   .v = qkv.v,
-                                   .row_stride = qkv.kv_stride,
-                                   .page_tables = at.page_tables,
-                                   .page_table_stride = at.page_table_stride,
-                                   .kv_lens = at.kv_lens,
-                                   .kv = kv},
-                                  stream_->get());
+  const CudaLayers::HeadNorms norms = layers_.head_norms(layer);
+  attention::cuda::rotate_append_rows({.batch = shape.batch,
+                                       .num_q_heads = config_.num_q_heads,
+                                       .num_kv_heads = config_.num_kv_heads,
+                                       .head_dim = config_.head_dim,
+                                       .q = qkv.q,
+                                       .k = qkv.k,
+                                       .v = qkv.v,
+                                       .q_stride = qkv.q_stride,
+                                       .kv_stride = qkv.kv_stride,
+                                       .q_norm = norms.q,
+                                       .k_norm = norms.k,
+                                       .norm_eps = config_.rms_norm_eps,
+                                       .rope_table = layers_.activations().rope_table,
+                                       .page_tables = at.page_tables,
+                                       .page_table_stride = at.page_table_stride,
+                                       .kv_lens = at.kv_lens,
+                                       .kv = kv},
+                                      stream_->get());
   wait_for_selection();
   enqueue_page_bound(shape, at, kv, qkv.q);
   const int64_t heads = int64_t{shape.batch} * config_.num_kv_heads;

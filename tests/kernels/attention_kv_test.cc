@@ -192,40 +192,6 @@ TEST_P(KvTest, AppendKeepsNan) {
   }
 }
 
-TEST_P(KvTest, DecodeRowsAppendAtTheirOwnEnd) {
-  const auto& [backend, dtype] = GetParam();
-  if (!backend.cuda) {
-    return;  // the CPU's decode step appends row by row
-  }
-  test::Random random;
-  test::Random same_random;
-  const std::vector<int64_t> kv_lens = {1, 64, 130};
-  PagedCache actual(dtype, 3, 24, kv_lens, 8, random);
-  PagedCache expected(dtype, 3, 24, kv_lens, 8, same_random);
-  const std::vector<float> k = delicate_values(3 * 80 + 40);
-  KvAppendRowsParams params{.batch = 3,
-                            .num_kv_heads = 3,
-                            .head_dim = 24,
-                            .k = k.data(),
-                            .v = k.data() + 40,
-                            .row_stride = 80,
-                            .page_tables = expected.page_tables(),
-                            .page_table_stride = expected.page_table_stride(),
-                            .kv_lens = kv_lens.data(),
-                            .kv = expected.view()};
-  reference::kv_append_rows(params);
-  test::DeviceMirror mirror;
-  params.k = mirror.input(k);
-  params.v = params.k + 40;
-  params.page_tables = actual.page_tables_on(mirror);
-  params.kv_lens = mirror.input(kv_lens);
-  params.kv = actual.view_on(mirror);
-  cuda::kv_append_rows(params, mirror.stream());
-  mirror.finish();
-  EXPECT_TRUE(actual.k_bytes() == expected.k_bytes());
-  EXPECT_TRUE(actual.v_bytes() == expected.v_bytes());
-}
-
 int64_t num_bound_pages(int64_t kv_len) {
   return (kv_len + kBoundPageSize - 1) / kBoundPageSize;
 }

@@ -9,7 +9,6 @@ namespace lychee::attention {
 namespace reference {
 // Double precision, two passes, no blocking; ignores the workspace. Tests only.
 void kv_append(const KvAppendParams& params);
-void kv_append_rows(const KvAppendRowsParams& params);
 }  // namespace reference
 
 namespace cpu {
@@ -18,7 +17,6 @@ void kv_append(const KvAppendParams& params);
 
 namespace cuda {
 void kv_append(const KvAppendParams& params, CUstream_st* stream);
-void kv_append_rows(const KvAppendRowsParams& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::attention

@@ -55,20 +55,6 @@ struct KvScalesParams {
   float* v_scales;     // same
 };
 
-// Appends in a decode step: one new row for each sequence, at its last position.
-struct KvAppendRowsParams {
-  int batch;
-  int num_kv_heads;
-  int head_dim;
-  const float* k;              // [batch, num_kv_heads, head_dim], row stride `row_stride`
-  const float* v;              // same
-  int64_t row_stride;          // elements between rows of k and of v
-  const int32_t* page_tables;  // [batch, page_table_stride]
-  int64_t page_table_stride;
-  const int64_t* kv_lens;  // [batch], the new token included; >= 1
-  PagedKv kv;
-};
-
 // Causal dense attention of consecutive tokens of one sequence: row i stands at position
 // first_position + i and reads positions 0 … first_position + i, all in the cache already.
 struct PrefillAttentionParams {

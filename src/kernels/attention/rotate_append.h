@@ -26,14 +26,39 @@ struct RotateAppendParams {
   void* q_out;                // [num_tokens, num_q_heads, head_dim]; f16 keeps to its finite range
 };
 
+// The same for the newest token of each sequence of a decode step, whose keys and values go to its
+// last position; queries stay f32 where they are. Where the model has them, RMSNorms of the heads
+// of q and k come first.
+struct RotateAppendRowsParams {
+  int batch;
+  int num_q_heads;
+  int num_kv_heads;
+  int head_dim;                // even, at most 256
+  float* q;                    // [batch, num_q_heads, head_dim], row stride q_stride
+  const float* k;              // [batch, num_kv_heads, head_dim], row stride kv_stride
+  const float* v;              // same
+  int64_t q_stride;            // elements
+  int64_t kv_stride;           // same
+  const float* q_norm;         // [head_dim], null: no norm
+  const float* k_norm;         // same
+  float norm_eps;              // of both
+  const float* rope_table;     // [batch, head_dim] of rope::make_rope_table
+  const int32_t* page_tables;  // [batch, page_table_stride]
+  int64_t page_table_stride;
+  const int64_t* kv_lens;  // [batch], the new token included; >= 1
+  PagedKv kv;              // kF32, kF16, kBF16 or kF8E4M3
+};
+
 namespace reference {
-// Rotates in double. Tests only.
+// In double. Tests only.
 void rotate_append(const RotateAppendParams& params);
+void rotate_append_rows(const RotateAppendRowsParams& params);
 }  // namespace reference
 
 namespace cuda {
 // The CPU's decoder takes the three steps one by one.
 void rotate_append(const RotateAppendParams& params, CUstream_st* stream);
+void rotate_append_rows(const RotateAppendRowsParams& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::attention

@@ -41,9 +41,6 @@ void select_tokens(const SelectTokensParams& /*params*/, CUstream_st* /*stream*/
 void kv_append(const KvAppendParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("kv_append");
 }
-void kv_append_rows(const KvAppendRowsParams& /*params*/, CUstream_st* /*stream*/) {
-  refuse("kv_append_rows");
-}
 
 void kv_scales(const KvScalesParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("kv_scales");
@@ -51,6 +48,9 @@ void kv_scales(const KvScalesParams& /*params*/, CUstream_st* /*stream*/) {
 
 void rotate_append(const RotateAppendParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("rotate_append");
+}
+void rotate_append_rows(const RotateAppendRowsParams& /*params*/, CUstream_st* /*stream*/) {
+  refuse("rotate_append_rows");
 }
 
 void page_summary(const PageSummaryParams& /*params*/, CUstream_st* /*stream*/) {

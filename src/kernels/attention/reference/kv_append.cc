@@ -20,18 +20,4 @@ void kv_append(const KvAppendParams& params) {
   }
 }
 
-void kv_append_rows(const KvAppendRowsParams& params) {
-  for (int64_t row = 0; row < params.batch; ++row) {
-    kv_append({.num_tokens = 1,
-               .num_kv_heads = params.num_kv_heads,
-               .head_dim = params.head_dim,
-               .first_position = params.kv_lens[row] - 1,
-               .k = params.k + row * params.row_stride,
-               .v = params.v + row * params.row_stride,
-               .row_stride = params.row_stride,
-               .page_table = params.page_tables + row * params.page_table_stride,
-               .kv = params.kv});
-  }
-}
-
 }  // namespace lychee::attention::reference
