@@ -43,22 +43,34 @@ class Rotation {
     copies_ = rotation(bytes_, l2_bytes);
     weights_ = random_device_bytes(copies_ * bytes_, 2, stream);
     x_ = random_device_bytes(4 * batch * shape.in_features, 3, stream);
+    norm_ = random_device_bytes(4 * shape.in_features, 4, stream);
+    rounded_ = DeviceBuffer(2 * batch * shape.in_features);
+    swiglu_ = DeviceBuffer(2 * batch * shape.out_features.front());
     const int64_t outputs =
         std::accumulate(shape.out_features.begin(), shape.out_features.end(), int64_t{0});
     y_ = DeviceBuffer(4 * batch * outputs);
     for (int64_t i = 0; i < copies_; ++i) {
       add_targets(shape, format, batch, weights_.data() + i * bytes_);
     }
-    params_ = {batch,
-               shape.in_features,
-               reinterpret_cast<const float*>(x_.data()),
-               shape.in_features,
-               targets(0),
-               false,
-               shape.swiglu,
-               false,
-               gemm,
-               nullptr};
+    auto* const rounded = reinterpret_cast<bf16*>(rounded_.data());
+    auto* const swiglu = reinterpret_cast<bf16*>(swiglu_.data());
+    // More rows than decoding takes at once stay in f32.
+    const bool normed = shape.normed && batch <= linear::kMaxDeviceDecodeRows;
+    const bool rounds = !shape.normed && batch <= linear::kMaxDeviceDecodeRows;
+    const auto* const norm_weight = reinterpret_cast<const float*>(norm_.data());
+    params_ = {.num_rows = batch,
+               .in_features = shape.in_features,
+               .x = rounds ? nullptr : reinterpret_cast<const float*>(x_.data()),
+               .rounded_x = rounds ? reinterpret_cast<const bf16*>(x_.data()) : nullptr,
+               .x_stride = shape.in_features,
+               .norm = {normed ? norm_weight : nullptr, 1e-5F, rounded},
+               .targets = targets(0),
+               .accumulate = shape.accumulates,
+               .swiglu = shape.swiglu,
+               .rounded_swiglu = normed && shape.swiglu ? swiglu : nullptr,
+               .exact = false,
+               .gemm = gemm,
+               .workspace = nullptr};
     const int64_t workspace = linear::cuda::linear_workspace_bytes(params_);
     workspace_ = DeviceBuffer(workspace);
     fill_on_device(workspace_.data(), 0, workspace, stream);
@@ -90,7 +102,7 @@ class Rotation {
   int64_t bytes_ = 0;
   int64_t copies_ = 0;
   size_t num_targets_ = 0;
-  DeviceBuffer weights_, x_, y_, workspace_;
+  DeviceBuffer weights_, x_, norm_, rounded_, swiglu_, y_, workspace_;
   std::vector<linear::DeviceLinearTarget> targets_;
   linear::DeviceLinearParams params_{};
 };
@@ -112,11 +124,11 @@ std::vector<LinearShape> linear_shapes(std::string_view model) {
   std::string names;
   for (const ModelShape& m : kModels) {
     if (m.name == model) {
-      return {{"qkv", m.hidden, {m.q, m.kv, m.kv}, false},
-              {"o", m.q, {m.hidden}, false},
-              {"gate_up", m.hidden, {m.intermediate, m.intermediate}, true},
-              {"down", m.intermediate, {m.hidden}, false},
-              {"head", m.hidden, {m.vocabulary}, false}};
+      return {{"qkv", m.hidden, {m.q, m.kv, m.kv}, true, false, false},
+              {"o", m.q, {m.hidden}, false, false, true},
+              {"gate_up", m.hidden, {m.intermediate, m.intermediate}, true, true, false},
+              {"down", m.intermediate, {m.hidden}, false, false, true},
+              {"head", m.hidden, {m.vocabulary}, true, false, false}};
     }
     names += fmt::format(" {}", m.name);
   }

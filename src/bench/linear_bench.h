@@ -20,12 +20,15 @@ struct LinearShape {
   std::string name;  // qkv, o, gate_up, down, head
   int64_t in_features;
   std::vector<int64_t> out_features;
+  bool normed;  // takes the norm of the residual stream, else rounded activations
   bool swiglu;
+  bool accumulates;
 };
 // The layers of a known model: llama3-8b, qwen3-8b, qwen2.5-7b, llama3-70b. Throws
 // Error(kInvalidArgument) with the names otherwise.
 [[nodiscard]] std::vector<LinearShape> linear_shapes(std::string_view model);
-// Measures the CUDA backend's linear layers, cold, with random weights.
+// Measures the CUDA backend's linear layers as a decode step calls them, a norm before them
+// included; cold, with random weights.
 class LinearBench {
  public:
   // Throws Error(kUnsupported) without a usable GPU.

@@ -46,10 +46,13 @@ int64_t most_linear_scratch(const CudaWeights& weights, int64_t max_rows, bool e
     most = std::max(most, linear::cuda::linear_workspace_bytes({.num_rows = rows,
                                                                 .in_features = in_features,
                                                                 .x = nullptr,
+                                                                .rounded_x = nullptr,
                                                                 .x_stride = in_features,
+                                                                .norm = {},
                                                                 .targets = targets,
                                                                 .accumulate = false,
                                                                 .swiglu = swiglu,
+                                                                .rounded_swiglu = nullptr,
                                                                 .exact = exact,
                                                                 .gemm = gemm,
                                                                 .workspace = nullptr}));

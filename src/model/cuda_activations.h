@@ -22,7 +22,7 @@ struct CudaActivations {
   float* qkv;       // [max_rows, (num_q_heads + 2 num_kv_heads) · head_dim]
   float* attended;  // [max_rows, num_q_heads · head_dim]
   float* gate;      // [max_rows, intermediate_size]
-  // Prompts keep some of them in bf16 (q: in the cache's 16-bit type) in the same memory.
+  // Some of them are kept in bf16 (q: in the cache's 16-bit type) in the same memory.
   bf16* rounded_normed;    // where normed is
   void* rounded_q;         // [max_rows, num_q_heads · head_dim], first half of attended
   bf16* rounded_attended;  // same shape, second half of attended

@@ -62,7 +62,6 @@ void CudaDecoder::prefill(std::span<const int32_t> token_ids, int64_t first_posi
   layers_.embed(rows, act.ids);
   layers_.make_rope_table(rows, act.positions, nullptr);
   prompt_.run(rows, first_position, page_table, choosing_scales_);
-  layers_.final_norm(rows);
   decoded_ = false;
   made_rows_ = {};
 }

@@ -30,6 +30,18 @@ std::unique_ptr<linear::DeviceGemm> load_gemm() {
   }
 }
 
+// Whether its activations may come in bf16, in pieces of 16 bytes.
+bool takes_rounded(const CudaLinear& linear) {
+  return linear.weight.format != linear::DeviceFormat::kF32 && linear.weight.in_features % 8 == 0;
+}
+
+bool all_take_rounded(const CudaWeights& weights) {
+  return std::all_of(weights.layers().begin(), weights.layers().end(), [](const CudaLayer& l) {
+    return takes_rounded(l.q) && takes_rounded(l.k) && takes_rounded(l.v) && takes_rounded(l.o) &&
+           takes_rounded(l.gate) && takes_rounded(l.up) && takes_rounded(l.down);
+  });
+}
+
 // Rows of y without gaps.
 linear::DeviceLinearTarget target_of(const CudaLinear& linear, float* y) {
   return {linear.weight, linear.bias, y, linear.weight.out_features};
@@ -51,6 +63,7 @@ CudaLayers::CudaLayers(const io::ModelConfig& config, const ModelWeights& weight
       stream_(std::move(stream)),
       weights_(weights, options.weights, *stream_),
       gemm_(load_gemm()),
+      rounds_(!options.exact && all_take_rounded(weights_)),
       frequencies_(rope_frequencies(config, 0)),
       act_(config, weights_, rows_of(options.max_rows), options.exact, gemm_.get(), *stream_) {
   set_frequencies(0);
@@ -108,10 +121,10 @@ void CudaLayers::embed(int64_t rows, const int32_t* ids) {
                           stream_->get());
 }
 
-void CudaLayers::normalize(const float* weight, int64_t rows) {
+void CudaLayers::normalize(const float* weight, const float* x, int64_t rows) {
   norm::cuda::rms_norm({.num_rows = rows,
                         .dim = config_.hidden_size,
-                        .x = act_.x,
+                        .x = x,
                         .x_stride = config_.hidden_size,
                         .weight = weight,
                         .eps = config_.rms_norm_eps,
@@ -153,20 +166,31 @@ void CudaLayers::rotate(float* heads, int num_heads, int64_t rows, int64_t row_s
                                stream_->get());
 }
 
+linear::DeviceLinearParams CudaLayers::linear_params(
+    std::span<const linear::DeviceLinearTarget> targets, int64_t rows) const {
+  const int64_t in_features = targets.front().weight.in_features;
+  return {.num_rows = rows,
+          .in_features = in_features,
+          .x = nullptr,
+          .rounded_x = nullptr,
+          .x_stride = in_features,
+          .norm = {},
+          .targets = targets,
+          .accumulate = false,
+          .swiglu = false,
+          .rounded_swiglu = nullptr,
+          .exact = options_.exact,
+          .gemm = gemm_.get(),
+          .workspace = act_.linear_workspace};
+}
+
 void CudaLayers::apply(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
                        const float* x, bool accumulate, bool swiglu) {
-  const int64_t in_features = targets.front().weight.in_features;
-  linear::cuda::linear({.num_rows = rows,
-                        .in_features = in_features,
-                        .x = x,
-                        .x_stride = in_features,
-                        .targets = targets,
-                        .accumulate = accumulate,
-                        .swiglu = swiglu,
-                        .exact = options_.exact,
-                        .gemm = gemm_.get(),
-                        .workspace = act_.linear_workspace},
-                       stream_->get());
+  linear::DeviceLinearParams p = linear_params(targets, rows);
+  p.x = x;
+  p.accumulate = accumulate;
+  p.swiglu = swiglu;
+  linear::cuda::linear(p, stream_->get());
 }
 
 void CudaLayers::apply(const CudaLinear& linear, int64_t rows, const float* x, float* y,
@@ -175,10 +199,33 @@ void CudaLayers::apply(const CudaLinear& linear, int64_t rows, const float* x, f
   apply({&target, 1}, rows, x, accumulate, false);
 }
 
+void CudaLayers::decode_normed(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
+                               const float* x, const float* norm_weight, bf16* swiglu) {
+  linear::DeviceLinearParams p = linear_params(targets, rows);
+  p.x = x;
+  p.norm = {norm_weight, config_.rms_norm_eps, act_.rounded_normed};
+  p.swiglu = swiglu != nullptr;
+  p.rounded_swiglu = swiglu;
+  linear::cuda::linear(p, stream_->get());
+}
+
+void CudaLayers::decode_rounded(const CudaLinear& linear, int64_t rows, const bf16* x, float* y) {
+  const linear::DeviceLinearTarget target = target_of(linear, y);
+  linear::DeviceLinearParams p = linear_params({&target, 1}, rows);
+  p.rounded_x = x;
+  p.accumulate = true;
+  linear::cuda::linear(p, stream_->get());
+}
+
 void CudaLayers::project_qkv(int layer_index, int64_t rows, const Qkv& qkv) {
   const CudaLayer& weights = layer(layer_index);
-  normalize(weights.attention_norm, rows);
-  apply(qkv_targets(weights, qkv), rows, act_.normed, false, false);
+  const auto targets = qkv_targets(weights, qkv);
+  if (decodes_rounded(rows)) {
+    decode_normed(targets, rows, act_.x, weights.attention_norm, nullptr);
+  } else {
+    normalize(weights.attention_norm, act_.x, rows);
+    apply(targets, rows, act_.normed, false, false);
+  }
 }
 
 CudaLayers::HeadNorms CudaLayers::head_norms(int layer_index) const {
@@ -207,25 +254,27 @@ void CudaLayers::add_attention(int layer_index, int64_t rows) {
 
 void CudaLayers::add_mlp(int layer_index, int64_t rows) {
   const CudaLayer& weights = layer(layer_index);
-  normalize(weights.mlp_norm, rows);
   const linear::DeviceLinearTarget targets[] = {
       {weights.gate.weight, weights.gate.bias, act_.gate, config_.intermediate_size},
       {weights.up.weight, weights.up.bias, act_.gate, config_.intermediate_size}};
+  if (decodes_rounded(rows)) {
+    decode_normed(targets, rows, act_.x, weights.mlp_norm, act_.rounded_gate);
+    decode_rounded(weights.down, rows, act_.rounded_gate, act_.x);
+    return;
+  }
+  normalize(weights.mlp_norm, act_.x, rows);
   apply(targets, rows, act_.normed, false, true);
   apply(weights.down, rows, act_.gate, act_.x, true);
 }
 
+bool CudaLayers::decodes_rounded(int64_t rows) const {
+  return rounds_ && rows <= linear::kMaxDeviceDecodeRows;
+}
+
 bool CudaLayers::keeps_rounded(int64_t rows) const {
-  const auto rounds = [](const CudaLinear& linear) {
-    return linear.weight.format != linear::DeviceFormat::kF32 && linear.weight.in_features % 8 == 0;
-  };
-  return rows > linear::kMaxDeviceDecodeRows && gemm_ != nullptr && !options_.exact &&
+  return rounds_ && rows > linear::kMaxDeviceDecodeRows && gemm_ != nullptr &&
          !config_.mlp_bias &&  // which rounded gates and ups are made without
-         config_.head_dim % 8 == 0 &&
-         std::all_of(weights_.layers().begin(), weights_.layers().end(), [&](const CudaLayer& l) {
-           return rounds(l.q) && rounds(l.k) && rounds(l.v) && rounds(l.o) && rounds(l.gate) &&
-                  rounds(l.up) && rounds(l.down);
-         });
+         config_.head_dim % 8 == 0;
 }
 
 void CudaLayers::normalize_rounded(const float* weight, int64_t rows) {
@@ -276,13 +325,16 @@ void CudaLayers::add_rounded_mlp(int layer_index, int64_t rows) {
   apply_rounded({&target, 1}, rows, act_.rounded_gate, true, nullptr);
 }
 
-void CudaLayers::final_norm(int64_t rows) {
-  normalize(weights_.final_norm(), rows);
-}
-
 void CudaLayers::make_logits(int64_t first_row, int64_t rows) {
-  apply(weights_.lm_head(), rows, act_.normed + first_row * config_.hidden_size, act_.logits,
-        false);
+  const CudaLinear& head = weights_.lm_head();
+  const float* x = act_.x + first_row * config_.hidden_size;
+  if (rows <= linear::kMaxDeviceDecodeRows && !options_.exact && takes_rounded(head)) {
+    const linear::DeviceLinearTarget target = target_of(head, act_.logits);
+    decode_normed({&target, 1}, rows, x, weights_.final_norm(), nullptr);
+  } else {
+    normalize(weights_.final_norm(), x, rows);
+    apply(head, rows, act_.normed, act_.logits, false);
+  }
   sampling::cuda::argmax({.num_rows = rows,
                           .vocab_size = options_.sampled_vocab,
                           .logits = act_.logits,

@@ -53,21 +53,21 @@ class CudaLayers {
     const float *q, *k;
   };
   [[nodiscard]] HeadNorms head_norms(int layer) const;
-  // The output projection of what was attended, and the MLP: each is added to x.
+  // The output projection of what was attended, and the MLP: each is added to x. Where
+  // decodes_rounded(rows), activations between the kernels are rounded.
   void add_attention(int layer, int64_t rows);
   void add_mlp(int layer, int64_t rows);
 
   // Whether products of so many rows can take activations that were rounded to bf16 where they were
-  // made: the same values, moved once instead of three times.
+  // made: the same values, moved once instead of three times. Of decode rows, and of a prompt's.
+  [[nodiscard]] bool decodes_rounded(int64_t rows) const;
   [[nodiscard]] bool keeps_rounded(int64_t rows) const;
   // Like those without `rounded`, where keeps_rounded(rows).
   void project_rounded_qkv(int layer, int64_t rows, const Qkv& qkv);
   void add_rounded_attention(int layer, int64_t rows);  // of rounded_attended
   void add_rounded_mlp(int layer, int64_t rows);
 
-  // x to normed.
-  void final_norm(int64_t rows);
-  // Logits of rows of normed, and the best id of each.
+  // Logits of rows of x, and the best id of each.
   void make_logits(int64_t first_row, int64_t rows);
 
   [[nodiscard]] const CudaActivations& activations() const { return act_; }
@@ -75,15 +75,22 @@ class CudaLayers {
 
  private:
   [[nodiscard]] const CudaLayer& layer(int index) const;
-  // RMSNorm of x into normed, or into rounded_normed.
-  void normalize(const float* weight, int64_t rows);
+  // RMSNorm of rows of x into normed, or of x into rounded_normed.
+  void normalize(const float* weight, const float* x, int64_t rows);
   void normalize_rounded(const float* weight, int64_t rows);
   void norm_heads(const float* weight, float* heads, int num_heads, int64_t rows,
                   int64_t row_stride);
   void rotate(float* heads, int num_heads, int64_t rows, int64_t row_stride);
+  // A call of linear() without activations.
+  [[nodiscard]] linear::DeviceLinearParams linear_params(
+      std::span<const linear::DeviceLinearTarget> targets, int64_t rows) const;
   void apply(std::span<const linear::DeviceLinearTarget> targets, int64_t rows, const float* x,
              bool accumulate, bool swiglu);
   void apply(const CudaLinear& linear, int64_t rows, const float* x, float* y, bool accumulate);
+  // Decode rows: of the norm of x, to the targets' y or to `swiglu`; and added to y.
+  void decode_normed(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
+                     const float* x, const float* norm_weight, bf16* swiglu);
+  void decode_rounded(const CudaLinear& linear, int64_t rows, const bf16* x, float* y);
   // To the targets' y, or to `swiglu`.
   void apply_rounded(std::span<const linear::DeviceLinearTarget> targets, int64_t rows,
                      const bf16* x, bool accumulate, bf16* swiglu);
@@ -93,6 +100,7 @@ class CudaLayers {
   std::shared_ptr<const Stream> stream_;
   CudaWeights weights_;
   std::unique_ptr<linear::DeviceGemm> gemm_;  // null: cuBLASLt is missing
+  bool rounds_;                               // whether all layers can take bf16
   RopeFrequencies frequencies_;
   CudaActivations act_;
 };

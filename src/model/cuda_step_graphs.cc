@@ -78,7 +78,6 @@ void CudaStepGraphs::enqueue_step(const CudaStepShape& shape) {
     copy_to_host(at.set_lse_host, at.set_lse, bytes, stream_->get());
     copy_to_host(at.dense_lse_host, at.dense_lse, bytes, stream_->get());
   }
-  layers_.final_norm(rows);
   layers_.make_logits(0, rows);
 }
 

@@ -15,6 +15,13 @@ __device__ inline void copy_async_16(uint32_t shared, const void* global, bool v
                : "memory");
 }
 
+// The same of 8 bytes.
+__device__ inline void copy_async_8(uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;\n" ::"r"(shared), "l"(global),
+               "r"(valid ? 8 : 0)
+               : "memory");
+}
+
 __device__ inline void copy_async_4(uint32_t shared, const void* global) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" ::"r"(shared), "l"(global) : "memory");
 }

@@ -23,6 +23,17 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
+// The sum of what each warp of kThreads threads left in `scratch`, always added in the same order.
+template <int kThreads>
+[[nodiscard]] __device__ inline float block_total(const float* scratch) {
+  float total = 0;
+#pragma unroll
+  for (int warp = 0; warp < kThreads / kWarpSize; ++warp) {
+    total += scratch[warp];
+  }
+  return total;
+}
+
 // The sum over a block of kThreads threads, in all of them. `scratch` holds one float a warp and
 // may be used again after the next barrier.
 template <int kThreads>
@@ -33,12 +44,7 @@ __device__ float block_sum(float value, float* scratch) {
     scratch[threadIdx.x / kWarpSize] = value;
   }
   __syncthreads();
-  float total = 0;
-#pragma unroll
-  for (int warp = 0; warp < kThreads / kWarpSize; ++warp) {
-    total += scratch[warp];
-  }
-  return total;
+  return block_total<kThreads>(scratch);
 }
 
 }  // namespace lychee

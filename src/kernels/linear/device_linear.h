@@ -64,19 +64,37 @@ struct DeviceLinearTarget {
   int64_t y_stride;   // elements
 };
 
+// RMSNorm, rounded to bf16, of the rows that a layer multiplies.
+struct DeviceLinearNorm {
+  const float* weight;  // [in_features], aligned to 16 bytes; null: rows are taken as they are
+  float eps;
+  // [num_rows, in_features], aligned to 16 bytes: scratch for calls of too many rows to normalise
+  // them in the launch that multiplies.
+  bf16* rows;
+};
+
 // y[r, o] (+)= sum_i x[r, i] · W[o, i] + bias[o], for each target. All pointers are device memory.
 struct DeviceLinearParams {
   int64_t num_rows;
-  int64_t in_features;  // of every target
-  const float* x;       // [num_rows, in_features], row stride x_stride; aligned to 16 bytes
-  int64_t x_stride;     // elements, a multiple of 4 unless num_rows is 1
+  int64_t in_features;    // of every target
+  const float* x;         // [num_rows, in_features], row stride x_stride; or null
+  const bf16* rounded_x;  // the same, else: rounded where they were made
+  // Elements. Copying is fast where it, in_features and the pointer are multiples of 16 bytes.
+  int64_t x_stride;
+  // Of x, where those are multiples of 16 bytes and in_features is one of 8.
+  DeviceLinearNorm norm;
   std::span<const DeviceLinearTarget> targets;
   bool accumulate;  // adds to y (the residual) instead of overwriting it
   // Takes exactly two targets of one shape, gate and up, and writes silu(gate) · up to the y of the
   // first; without `accumulate`. Of one format and without biases decoding takes a launch, else
   // one for each format and one for their product.
   bool swiglu;
+  // Null, or where SwiGLU leaves its results, rounded, instead of in the y of the first:
+  // [num_rows, out_features].
+  bf16* rounded_swiglu;
   // f32 activations throughout; slow. Otherwise they are rounded to bf16 (algorithm.md, Numerics).
+  // Nothing is given rounded, left rounded or normalised with it, nor with a weight of f32, nor for
+  // more rows than kMaxDeviceDecodeRows with `gemm`.
   bool exact;
   const DeviceGemm* gemm;  // or null
   void* workspace;         // cuda::linear_workspace_bytes(params), aligned to 256 bytes
@@ -104,6 +122,7 @@ namespace cuda {
 
 // For any number of rows up to params.num_rows. The workspace must be zero before its first use;
 // calls on one stream may share it, whatever their parameters.
+// As much as rows in f32 need serves rounded ones too, with or without a norm.
 [[nodiscard]] int64_t linear_workspace_bytes(const DeviceLinearParams& params);
 // Enqueues on `stream`; may be captured in a graph.
 void linear(const DeviceLinearParams& params, CUstream_st* stream);

@@ -10,35 +10,57 @@
 #include "kernels/linear/cuda/panels.h"
 #include "kernels/linear/cuda/widen.h"
 #include "kernels/linear/device_linear.h"
+#include "kernels/norm/rms_norm.h"
 #include "tensor/cuda/device_attribute.h"
 
 namespace lychee::linear::cuda {
 namespace {
 
-// What a block reads of the activations before it can multiply, a copy of half that size included
-// in its shared memory: beyond, it takes fewer of the sum's lanes of more tiles.
+// What a block reads of the activations before it can multiply: beyond, it takes fewer of the sum's
+// lanes of more tiles, whose merge costs about as much as reading so much.
 constexpr int64_t kMaxInputBytes = int64_t{128} << 10;
+
+// That a launch can ask for, beside what the kernel declares.
+int64_t shared_bytes() {
+  return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - 1024;
+}
 
 int64_t floats(int64_t count) {
   return round_up<int64_t>(count * int64_t{sizeof(float)}, kScratchAlignment);
 }
 
-int64_t staged_row_bytes(int64_t in_features) {
-  return round_up<int64_t>(in_features, kInputsPerRound) * int64_t{sizeof(float)};
+// Whether a block of so many slices can take its share of so many rows: see traits.cuh, with room
+// for any format.
+bool fits(const DeviceLinearParams& p, int64_t num_rows, int slices) {
+  constexpr int64_t kFloat = sizeof(float);
+  const int64_t inputs = round_up<int64_t>(p.in_features, kInputsPerRound) / slices;
+  const int64_t columns = num_rows > 8 ? 16 : 8;
+  const int64_t rounded = num_rows * inputs * int64_t{sizeof(bf16)};
+  const int64_t sums = inputs / 32 * columns * kFloat;
+  const int64_t results = 2 * kDecodeWarps * 16 * columns * kFloat;
+  if (p.rounded_x != nullptr) {
+    return rounded <= kMaxInputBytes && rounded + sums + results <= shared_bytes();
+  }
+  const int64_t floats = num_rows * inputs * kFloat;
+  const int64_t norm = p.norm.weight != nullptr ? inputs * kFloat : 0;
+  return floats <= kMaxInputBytes &&
+         rounded + sums + std::max(floats + norm, results) <= shared_bytes();
 }
 
 // At most so many rows fit into the shared memory of kMaxSlices blocks.
-int64_t rows_of_launch(int64_t in_features) {
-  const int64_t most = kMaxSlices * kMaxInputBytes / staged_row_bytes(in_features);
-  require(most > 0, ErrorCode::kUnsupported, "linear: rows of ", in_features,
+int64_t rows_of_launch(const DeviceLinearParams& p) {
+  int64_t rows = std::min(p.num_rows, kMaxDeviceDecodeRows);
+  while (rows > 0 && !fits(p, rows, kMaxSlices)) {
+    --rows;
+  }
+  require(rows > 0, ErrorCode::kUnsupported, "linear: rows of ", p.in_features,
           " inputs are too long for the GPU");
-  return std::min(most, kMaxDeviceDecodeRows);
+  return rows;
 }
 
-int num_slices(int64_t num_rows, int64_t in_features) {
-  const int64_t bytes = num_rows * staged_row_bytes(in_features);
+int num_slices(const DeviceLinearParams& p, int64_t num_rows) {
   int slices = 1;
-  while (slices < kMaxSlices && bytes > slices * kMaxInputBytes) {
+  while (slices < kMaxSlices && !fits(p, num_rows, slices)) {
     slices *= 2;
   }
   return slices;
@@ -63,18 +85,17 @@ int tiles_of(const DeviceLinearParams& p, const DeviceLinearTarget& target) {
   return static_cast<int>(p.swiglu ? bands : ceil_div<int64_t>(bands, 2));
 }
 
-int64_t partial_bytes(int64_t num_rows, int64_t in_features, int64_t tiles) {
-  const int slices = num_slices(num_rows, in_features);
-  return slices == 1 ? 0 : floats(slices * tiles * 128 * (num_rows > 8 ? 2 : 1));
-}
-
 int64_t decode_bytes(const DeviceLinearParams& p) {
   int64_t tiles = 0;
   for (const DeviceLinearTarget& target : p.targets) {
     tiles += tiles_of(p, target);
   }
-  // More slices for more rows, so no fewer rows need more.
-  return partial_bytes(std::min(p.num_rows, kMaxDeviceDecodeRows), p.in_features, tiles);
+  // More slices for more rows and for f32, so no others need more.
+  DeviceLinearParams widest = p;
+  widest.rounded_x = nullptr;
+  const int64_t num_rows = std::min(p.num_rows, kMaxDeviceDecodeRows);
+  const int slices = num_slices(widest, num_rows);
+  return slices == 1 ? 0 : floats(slices * tiles * 128 * (num_rows > 8 ? 2 : 1));
 }
 
 void launch_format(DeviceFormat format, const DecodeLaunch& launch, cudaStream_t stream) {
@@ -117,8 +138,14 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   DecodeLaunch launch{};
   launch.num_rows = static_cast<int>(num_rows);
   launch.in_features = static_cast<int>(p.in_features);
-  launch.x = p.x + first_row * p.x_stride;
+  if (p.rounded_x != nullptr) {
+    launch.rounded_x = p.rounded_x + first_row * p.x_stride;
+  } else {
+    launch.x = p.x + first_row * p.x_stride;
+  }
   launch.x_stride = p.x_stride;
+  launch.norm_weight = p.norm.weight;
+  launch.norm_eps = p.norm.eps;
   launch.num_targets = static_cast<int>(end - begin);
   for (size_t i = begin; i < end; ++i) {
     const DeviceLinearTarget& target = p.targets[i];
@@ -133,8 +160,11 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   }
   launch.accumulate = p.accumulate;
   launch.swiglu = p.swiglu;
+  if (p.rounded_swiglu != nullptr) {
+    launch.rounded_swiglu = p.rounded_swiglu + first_row * p.targets[begin].weight.out_features;
+  }
   launch.band_bytes = device_band_bytes(p.targets[begin].weight.format, p.in_features);
-  launch.num_slices = num_slices(num_rows, p.in_features);
+  launch.num_slices = num_slices(p, num_rows);
   launch.num_columns =
       std::min(ceil_div(launch.num_tiles, launch.num_slices),
                device_attribute(cudaDevAttrMultiProcessorCount) / launch.num_slices);
@@ -144,7 +174,7 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
 }
 
 void decode(const DeviceLinearParams& p, size_t begin, size_t end, cudaStream_t stream) {
-  const int64_t most = rows_of_launch(p.in_features);
+  const int64_t most = rows_of_launch(p);
   for (int64_t row = 0; row < p.num_rows; row += most) {
     decode_rows(p, begin, end, row, std::min(most, p.num_rows - row), stream);
   }
@@ -158,6 +188,10 @@ bool all_decode(const DeviceLinearParams& p) {
 
 bool decodes_rows(const DeviceLinearParams& p) {
   return p.num_rows <= kMaxDeviceDecodeRows || p.gemm == nullptr;
+}
+
+bool decodes_call(const DeviceLinearParams& p) {
+  return all_decode(p) && decodes_rows(p);
 }
 
 // F32 weights keep f32 activations, and so do those that share a call with them.
@@ -175,6 +209,38 @@ void check_params(const DeviceLinearParams& p) {
   require(!p.swiglu || (p.targets.size() == 2 && !p.accumulate &&
                         p.targets[0].weight.out_features == p.targets[1].weight.out_features),
           ErrorCode::kInternal, "SwiGLU takes a gate and an up of one shape");
+  const bool rounds = p.rounded_x != nullptr || p.norm.weight != nullptr;
+  require((p.x == nullptr) != (p.rounded_x == nullptr) &&
+              ((!rounds && p.rounded_swiglu == nullptr) || decodes_call(p)) &&
+              (p.rounded_swiglu == nullptr || p.swiglu) &&
+              (p.norm.weight == nullptr ||
+               (p.x != nullptr && p.in_features % 8 == 0 && p.x_stride % 4 == 0)),
+          ErrorCode::kInternal, "linear: ", p.num_rows, " rows of ", p.in_features,
+          " cannot be rounded");
+}
+
+// Whether each block makes the norm itself.
+bool fuses_norm(const DeviceLinearParams& p) {
+  return p.num_rows <= kMaxFusedNormRows && fits(p, p.num_rows, 1);
+}
+
+// Its norm apart, into norm.rows.
+DeviceLinearParams normalized(const DeviceLinearParams& p, cudaStream_t stream) {
+  norm::cuda::rms_norm(norm::RoundedRmsNormParams{.num_rows = p.num_rows,
+                                                  .dim = p.in_features,
+                                                  .x = p.x,
+                                                  .x_stride = p.x_stride,
+                                                  .weight = p.norm.weight,
+                                                  .eps = p.norm.eps,
+                                                  .y = p.norm.rows,
+                                                  .y_stride = p.in_features},
+                       stream);
+  DeviceLinearParams rows = p;
+  rows.x = nullptr;
+  rows.rounded_x = p.norm.rows;
+  rows.x_stride = p.in_features;
+  rows.norm = {};
+  return rows;
 }
 
 // Whether gate and up are projected before SwiGLU, and not in its launch, which takes one format
@@ -184,8 +250,9 @@ bool projects_apart(const DeviceLinearParams& p) {
                       p.targets[0].bias != nullptr || p.targets[1].bias != nullptr);
 }
 
-// Where the up projection of projects_apart() lies in the workspace: behind the partial sums.
-int64_t up_offset(DeviceLinearParams p) {
+// Where the projections of projects_apart() lie in the workspace, gate and up: behind the partial
+// sums.
+int64_t projections_offset(DeviceLinearParams p) {
   p.swiglu = false;
   return kCounterBytes + decode_bytes(p);
 }
@@ -195,7 +262,7 @@ int64_t decode_workspace_bytes(const DeviceLinearParams& p) {
     return kCounterBytes + decode_bytes(p);
   }
   const int64_t rows = decodes_rows(p) ? p.num_rows : kMaxDeviceDecodeRows;
-  return up_offset(p) + floats(rows * p.targets[1].weight.out_features);
+  return projections_offset(p) + 2 * floats(rows * p.targets[1].weight.out_features);
 }
 
 void decode_targets(const DeviceLinearParams& p, cudaStream_t stream) {
@@ -207,30 +274,37 @@ void decode_targets(const DeviceLinearParams& p, cudaStream_t stream) {
 }
 
 void decode_apart(const DeviceLinearParams& p, cudaStream_t stream) {
-  const DeviceLinearTarget& gate = p.targets[0];
-  const int64_t dim = gate.weight.out_features;
-  auto* const up = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + up_offset(p));
-  const DeviceLinearTarget targets[] = {gate, {p.targets[1].weight, p.targets[1].bias, up, dim}};
+  const bool rounds = p.rounded_swiglu != nullptr;
+  const int64_t dim = p.targets[0].weight.out_features;
+  std::byte* const place = static_cast<std::byte*>(p.workspace) + projections_offset(p);
+  auto* const gate = reinterpret_cast<float*>(place);
+  auto* const up = reinterpret_cast<float*>(place + floats(p.num_rows * dim));
+  const DeviceLinearTarget targets[] = {{p.targets[0].weight, p.targets[0].bias, gate, dim},
+                                        {p.targets[1].weight, p.targets[1].bias, up, dim}};
   DeviceLinearParams projections = p;
   projections.targets = targets;
   projections.swiglu = false;
+  projections.rounded_swiglu = nullptr;
   decode_targets(projections, stream);
   activation::cuda::silu_mul({.num_rows = p.num_rows,
                               .dim = dim,
-                              .gate = gate.y,
+                              .gate = gate,
                               .up = up,
-                              .gate_stride = gate.y_stride,
+                              .gate_stride = dim,
                               .up_stride = dim,
-                              .y = gate.y,
-                              .y_stride = gate.y_stride},
+                              .y = rounds ? gate : p.targets[0].y,
+                              .y_stride = rounds ? dim : p.targets[0].y_stride},
                              stream);
+  if (rounds) {
+    round_rows(p.num_rows, dim, gate, dim, p.rounded_swiglu, dim, stream);
+  }
 }
 
 }  // namespace
 
 int64_t linear_workspace_bytes(const DeviceLinearParams& params) {
   const int64_t decoding = decode_workspace_bytes(params);
-  if (all_decode(params) && decodes_rows(params)) {
+  if (decodes_call(params)) {
     return decoding;
   }
   return std::max(decoding, panels_workspace_bytes(as_panels(params)));
@@ -238,10 +312,12 @@ int64_t linear_workspace_bytes(const DeviceLinearParams& params) {
 
 void linear(const DeviceLinearParams& params, CUstream_st* stream) {
   check_params(params);
-  if (!all_decode(params) || !decodes_rows(params)) {
+  if (!decodes_call(params)) {
     return linear_by_panels(as_panels(params), stream);
   }
-  (projects_apart(params) ? decode_apart : decode_targets)(params, stream);
+  const bool apart = params.norm.weight != nullptr && !fuses_norm(params);
+  const DeviceLinearParams rows = apart ? normalized(params, stream) : params;
+  (projects_apart(rows) ? decode_apart : decode_targets)(rows, stream);
 }
 
 void embedding(const EmbeddingParams& p, CUstream_st* stream) {

@@ -3,13 +3,13 @@
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/eight.cuh"
 #include "kernels/cuda/warp.cuh"
+#include "kernels/norm/cuda/rounded_row.cuh"
 #include "kernels/norm/rms_norm.h"
 
 namespace lychee::norm::cuda {
 namespace {
 
 constexpr int kRowThreads = 512;
-constexpr int kRoundedThreads = 256;
 constexpr int64_t kMaxBlocks = 65535;
 // Rows of at most so many values (those of one head) take a warp each.
 constexpr int64_t kMaxWarpDim = 256;
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(256)
 // grid: rows. The second reading finds the row in L1.
 __global__ void __launch_bounds__(kRoundedThreads)
     rounded_rms_norm_kernel(const __grid_constant__ RoundedRmsNormParams p) {
-  __shared__ float scratch[kRoundedThreads / kWarpSize];
+  __shared__ float warp_squares[kRoundedThreads / kWarpSize];
   allow_dependents();
   wait_for_predecessors();
   for (int64_t row = blockIdx.x; row < p.num_rows; row += gridDim.x) {
@@ -76,25 +76,21 @@ __global__ void __launch_bounds__(kRoundedThreads)
     for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
       float values[8];
       load_eight(values, x + i);
-#pragma unroll
-      for (const float value : values) {
-        squares += value * value;
-      }
+      squares = add_squares(squares, values);
     }
-    squares = block_sum<kRoundedThreads>(squares, scratch);
-    const float factor = 1.0F / sqrtf(squares / static_cast<float>(p.dim) + p.eps);
+    squares = warp_sum(squares);
+    if (threadIdx.x % kWarpSize == 0) {
+      warp_squares[threadIdx.x / kWarpSize] = squares;
+    }
+    __syncthreads();
+    const float factor = norm_factor(warp_squares, p.dim, p.eps);
     for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
       float values[8];
-      float weight[8];
       load_eight(values, x + i);
-      load_eight(weight, p.weight + i);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        values[j] = values[j] * factor * weight[j];
-      }
-      *reinterpret_cast<uint4*>(p.y + row * p.y_stride + i) = pack_eight<__nv_bfloat16>(values);
+      *reinterpret_cast<uint4*>(p.y + row * p.y_stride + i) =
+          normalize_eight(values, factor, p.weight + i);
     }
-    __syncthreads();  // before `scratch` is used again
+    __syncthreads();  // before `warp_squares` is used again
   }
 }
 

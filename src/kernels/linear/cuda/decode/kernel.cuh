@@ -3,82 +3,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/async_copy.cuh"
-#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/device_assert.cuh"
 #include "kernels/cuda/matrix.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/formats.cuh"
+#include "kernels/linear/cuda/decode/inputs.cuh"
 #include "kernels/linear/cuda/decode/launch.h"
 #include "kernels/linear/cuda/decode/results.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
-
-// Starts copying eight inputs from `first` on to `raw`, zero beyond the row's end.
-__device__ inline void fetch_inputs(const float* row, int first, int in_features, bool aligned,
-                                    float* raw) {
-  if (aligned) {
-    copy_async_16(shared_address(raw), row + first, first + 4 <= in_features);
-    copy_async_16(shared_address(raw + 4), row + first + 4, first + 8 <= in_features);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    raw[i] = first + i < in_features ? row[first + i] : 0.0F;
-  }
-}
-
-// Rounds this block's share of the activations into shared memory, in the order in which lanes take
-// them, and sums every run of them.
-template <typename Traits>
-__device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             std::byte* inputs, float* sums, float* raw) {
-  const bool aligned =
-      p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
-  const int pieces = share.runs * p.num_rows * 4;
-  // All copies are under way before the first is waited for; a thread waits for its own alone.
-  for (int i = threadIdx.x; i < pieces; i += kDecodeThreads) {
-    fetch_inputs(p.x + i / 4 % p.num_rows * p.x_stride,
-                 share.first_input(i / 4 / p.num_rows) + 8 * (i % 4), p.in_features, aligned,
-                 raw + 8 * i);
-  }
-  commit_copies();
-  wait_for_copies<0>();
-  for (int i = threadIdx.x; i < pieces; i += kDecodeThreads) {
-    const int piece = i % 4;
-    const int row = i / 4 % p.num_rows;
-    const int run = i / 4 / p.num_rows;
-    const float* values = raw + 8 * i;
-    uint2 low = {pack_pair<__nv_bfloat16>(values[0], values[1]),
-                 pack_pair<__nv_bfloat16>(values[2], values[3])};
-    uint2 high = {pack_pair<__nv_bfloat16>(values[4], values[5]),
-                  pack_pair<__nv_bfloat16>(values[6], values[7])};
-    std::byte* out = inputs + (int64_t{run} * p.num_rows + row) * 64;
-    if constexpr (Traits::Format::kRowMajor) {
-      *reinterpret_cast<uint4*>(out + 16 * piece) = {low.x, low.y, high.x, high.y};
-    } else {
-      // Inputs 8 piece … of the run: lanes 2 (piece % 2) and the next, slots 4 (piece / 2) ….
-      std::byte* lane = out + piece % 2 * 32 + piece / 2 * 8;
-      *reinterpret_cast<uint2*>(lane) = low;
-      *reinterpret_cast<uint2*>(lane + 16) = high;
-    }
-    if constexpr (Traits::Format::kHasMin) {
-      float sum = 0;
-      for (const uint32_t pair : {low.x, low.y, high.x, high.y}) {
-        const float2 rounded = unpack_pair<__nv_bfloat16>(pair);
-        sum += rounded.x + rounded.y;
-      }
-      const unsigned quad = 0xfU << (threadIdx.x % kWarpSize / 4 * 4);
-      sum += __shfl_xor_sync(quad, sum, 1);
-      sum += __shfl_xor_sync(quad, sum, 2);
-      if (piece == 0) {
-        sums[run * 8 * Traits::kColumnTiles + row] = sum;
-      }
-    }
-  }
-}
 
 // Where a lane finds its row of the two bands of a tile.
 struct TileRows {
@@ -303,9 +238,11 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
   };
   load_next(batches[0]);
   load_next(batches[1]);
+  if (p.norm_weight != nullptr) {
+    fetch_norm_weight(p, share, results);
+  }
   wait_for_predecessors();
   stage_inputs(p, share, inputs, sums, results);
-  __syncthreads();
 
   float acc[2][Traits::kColumnTiles][4] = {};
   int tile = blockIdx.x * p.num_slices;
@@ -325,10 +262,15 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     }
     float* mine = results + (parity * kDecodeWarps + warp) * Traits::kTileResults;
     leave_sums<Traits>(acc, batch, mine, lane);
+    // On its way while the block waits for its last warp.
+    float4 residual = {0, 0, 0, 0};
+    if (p.num_slices == 1 && threadIdx.x < Traits::kTileResults / 4) {
+      residual = load_residual(p, tile, static_cast<int>(threadIdx.x));
+    }
     __syncthreads();
     // The other half of `results` serves the next tiles, so that one barrier each is enough.
     finish_tiles<Traits>(p, share.lanes, results + parity * kDecodeWarps * Traits::kTileResults,
-                         tile);
+                         tile, residual);
     parity ^= 1;
     batch_id = 0;
     tile += tile_step;

@@ -13,8 +13,10 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
   static_assert(kInputsPerRound % kBatchInputs == 0);
   const int batches = (launch.in_features + kBatchInputs - 1) / kBatchInputs;
   const int lanes = kDecodeWarps / launch.num_slices;
-  const int bytes =
-      decode_shared_bytes<Traits>(batches * lanes * Traits::kRunsPerBatch, launch.num_rows);
+  const int float_rows =
+      launch.x == nullptr ? 0 : launch.num_rows + (launch.norm_weight == nullptr ? 0 : 1);
+  const int bytes = decode_shared_bytes<Traits>(batches * lanes * Traits::kRunsPerBatch,
+                                                launch.num_rows, float_rows);
   auto* kernel = &linear_decode_kernel<Traits>;
   if (bytes > 40 * 1024) {  // near the default limit of 48 KB, static memory included
     cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));

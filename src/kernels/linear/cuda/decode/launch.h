@@ -14,6 +14,9 @@ constexpr int kMaxTargets = 4;
 constexpr int kMaxSlices = kDecodeWarps;
 // What a block's warps load of a row at a time is at most this, and divides it.
 constexpr int kInputsPerRound = 4096;
+// Of up to so many rows each block makes the RMSNorm itself. That reads f32 instead of bf16 and
+// takes all blocks two more barriers; from more rows on it is dearer than a launch of its own.
+constexpr int kMaxFusedNormRows = 4;
 constexpr int64_t kCounterBytes = 4096;  // one int a column of blocks, at the workspace's start
 
 // Output rows in tiles of two bands. Where outputs are products of gate and up, a tile is the same
@@ -34,13 +37,19 @@ struct DecodeTarget {
 struct DecodeLaunch {
   int num_rows;
   int in_features;
-  const float* x;  // [num_rows, in_features], row stride x_stride
+  const float* x;         // [num_rows, in_features], row stride x_stride; or null
+  const bf16* rounded_x;  // the same, else
   int64_t x_stride;
+  // RMSNorm of x, in one slice and of up to kMaxFusedNormRows rows. [in_features], or null; it and
+  // x are aligned to 16 bytes then, in_features is a multiple of 8 and x_stride of 4.
+  const float* norm_weight;
+  float norm_eps;
   DecodeTarget targets[kMaxTargets];
   int num_targets;
   int num_tiles;
   bool accumulate;
   bool swiglu;
+  bf16* rounded_swiglu;  // [num_rows, out_features], or null: SwiGLU to the first target's y
   int64_t band_bytes;
   int num_slices;   // power of two
   int num_columns;  // of blocks; grid: (num_columns, num_slices)

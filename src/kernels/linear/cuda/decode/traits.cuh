@@ -46,8 +46,9 @@ struct DecodeShare {
 };
 
 // Shared memory: activations bf16 [runs, num_rows, 32]; their sums f32 [runs, columns] for formats
-// that have an offset; activations f32 [runs, num_rows, 32], on their way to becoming bf16, and in
-// the same place afterwards partial results f32 [2, warps, columns, 128].
+// that have an offset; then f32 [num_rows, runs, 32] on their way to becoming bf16 and the weight
+// of their norm f32 [runs, 32], where there are such, and in the same place afterwards partial
+// results f32 [2, warps, columns, 128].
 template <typename Traits>
 __host__ __device__ inline int decode_inputs_bytes(int runs, int num_rows) {
   return runs * num_rows * 64;
@@ -56,11 +57,12 @@ template <typename Traits>
 __host__ __device__ inline int decode_sums_bytes(int runs) {
   return Traits::Format::kHasMin ? runs * 8 * Traits::kColumnTiles * 4 : 0;
 }
+// float_rows: of activations in f32 and norm weights.
 template <typename Traits>
-__host__ __device__ inline int decode_shared_bytes(int runs, int num_rows) {
-  const int inputs = decode_inputs_bytes<Traits>(runs, num_rows);
-  const int scratch = 2 * inputs > Traits::kSumBytes ? 2 * inputs : Traits::kSumBytes;
-  return inputs + decode_sums_bytes<Traits>(runs) + scratch;
+__host__ __device__ inline int decode_shared_bytes(int runs, int num_rows, int float_rows) {
+  const int floats = runs * float_rows * 128;
+  return decode_inputs_bytes<Traits>(runs, num_rows) + decode_sums_bytes<Traits>(runs) +
+         (floats > Traits::kSumBytes ? floats : Traits::kSumBytes);
 }
 
 // The weight that a tile belongs to.

@@ -1,0 +1,195 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/async_copy.cuh"
+#include "kernels/cuda/convert.cuh"
+#include "kernels/cuda/eight.cuh"
+#include "kernels/cuda/warp.cuh"
+#include "kernels/linear/cuda/decode/traits.cuh"
+#include "kernels/norm/cuda/rounded_row.cuh"
+
+// How activations come to a block: rounded to bf16, in the order in which lanes take them.
+namespace lychee::linear::cuda {
+
+// Where inputs 4 quad … of a run lie in its 64 bytes.
+template <typename Format>
+__device__ inline int quad_offset(int quad) {
+  return Format::kRowMajor ? quad * 8 : quad % 4 * 16 + quad / 4 * 8;
+}
+
+// Starts copying rounded inputs: sixteen bytes at a time where lanes take rows as they lie, else
+// eight. A thread's are of one place in every row.
+template <typename Traits>
+__device__ void copy_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                            std::byte* inputs) {
+  constexpr int kWidth = Traits::Format::kRowMajor ? 8 : 4;
+  constexpr int kPieces = 32 / kWidth;  // of a run
+  const bool aligned = p.x_stride % kWidth == 0 && p.in_features % kWidth == 0 &&
+                       reinterpret_cast<uintptr_t>(p.rounded_x) % (2 * kWidth) == 0;
+  for (int i = threadIdx.x; i < share.runs * kPieces; i += kDecodeThreads) {
+    const int run = i / kPieces;
+    const int piece = i % kPieces;
+    const int first = share.first_input(run) + kWidth * piece;
+    const auto* x = reinterpret_cast<const uint16_t*>(p.rounded_x) + first;
+    std::byte* out =
+        inputs + run * p.num_rows * 64 + quad_offset<typename Traits::Format>(kWidth / 4 * piece);
+    for (int row = 0; row < p.num_rows; ++row) {
+      if (!aligned) {
+#pragma unroll
+        for (int j = 0; j < kWidth; ++j) {
+          reinterpret_cast<uint16_t*>(out)[j] = first + j < p.in_features ? x[j] : uint16_t{0};
+        }
+      } else if constexpr (kWidth == 8) {
+        copy_async_16(shared_address(out), x, first < p.in_features);
+      } else {
+        copy_async_8(shared_address(out), x, first < p.in_features);
+      }
+      x += p.x_stride;
+      out += 64;
+    }
+  }
+}
+
+// Starts copying eight inputs from `first` on to `raw`, zero beyond the row's end.
+__device__ inline void fetch_inputs(const float* row, int first, int in_features, bool aligned,
+                                    float* raw) {
+  if (aligned) {
+    copy_async_16(shared_address(raw), row + first, first + 4 <= in_features);
+    copy_async_16(shared_address(raw + 4), row + first + 4, first + 8 <= in_features);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    raw[i] = first + i < in_features ? row[first + i] : 0.0F;
+  }
+}
+
+// Behind `num_rows` rows of `raw`, eight by eight as stage_floats() takes them.
+template <typename Traits>
+__device__ void fetch_norm_weight(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                                  float* raw) {
+  const int eights = share.runs * 4;
+  for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
+    fetch_inputs(p.norm_weight, share.first_input(i / 4) + 8 * (i % 4), p.in_features, true,
+                 raw + 8 * (p.num_rows * eights + i));
+  }
+}
+
+// Sums of squares of the rows in `raw`, a warp's each.
+__device__ inline void sum_squares(int num_rows, int eights, const float* raw,
+                                   float* warp_squares) {
+  static_assert(kDecodeThreads == norm::cuda::kRoundedThreads);
+  for (int row = 0; row < num_rows; ++row) {
+    float squares = 0;
+    for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
+      float values[8];
+      load_eight(values, raw + 8 * (row * eights + i));
+      squares = norm::cuda::add_squares(squares, values);
+    }
+    squares = warp_sum(squares);
+    if (threadIdx.x % kWarpSize == 0) {
+      warp_squares[row * kDecodeWarps + threadIdx.x / kWarpSize] = squares;
+    }
+  }
+  __syncthreads();
+}
+
+// Rounds inputs in f32, or their norm. A thread's are of one place in every row, in `raw` and in
+// `inputs`.
+template <typename Traits>
+__device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                             std::byte* inputs, float* raw) {
+  using Format = typename Traits::Format;
+  __shared__ float warp_squares[kMaxFusedNormRows * kDecodeWarps];
+  const bool aligned =
+      p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
+  const int eights = share.runs * 4;
+  // All copies are under way before the first is waited for; a thread waits for its own alone.
+  for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
+    const int first = share.first_input(i / 4) + 8 * (i % 4);
+    for (int row = 0; row < p.num_rows; ++row) {
+      fetch_inputs(p.x + row * p.x_stride, first, p.in_features, aligned,
+                   raw + 8 * (row * eights + i));
+    }
+  }
+  commit_copies();
+  wait_for_copies<0>();
+  const bool norms = p.norm_weight != nullptr;
+  if (norms) {
+    sum_squares(p.num_rows, eights, raw, warp_squares);
+  }
+  for (int row = 0; row < p.num_rows; ++row) {
+    const float factor = norms ? norm::cuda::norm_factor(warp_squares + row * kDecodeWarps,
+                                                         p.in_features, p.norm_eps)
+                               : 0.0F;
+    for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
+      float values[8];
+      load_eight(values, raw + 8 * (row * eights + i));
+      const uint4 rounded =
+          norms ? norm::cuda::normalize_eight(values, factor, raw + 8 * (p.num_rows * eights + i))
+                : pack_eight<__nv_bfloat16>(values);
+      std::byte* out = inputs + (i / 4 * p.num_rows + row) * 64;
+      *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2)) = {rounded.x, rounded.y};
+      *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2 + 1)) = {rounded.z, rounded.w};
+    }
+  }
+}
+
+// Sums every run of the inputs, four threads each.
+template <typename Traits>
+__device__ void sum_runs(int runs, int num_rows, const std::byte* inputs, float* sums) {
+  using Format = typename Traits::Format;
+  const int piece = threadIdx.x % 4;
+  const unsigned quad = 0xfU << (threadIdx.x % kWarpSize / 4 * 4);
+  // The run and the row of this thread's slot, without a division for each of them.
+  constexpr int kSlots = kDecodeThreads / 4;
+  int run = threadIdx.x / 4 / num_rows;
+  int row = threadIdx.x / 4 % num_rows;
+  const int run_step = kSlots / num_rows;
+  const int row_step = kSlots % num_rows;
+  while (run < runs) {
+    const std::byte* run_inputs = inputs + (run * num_rows + row) * 64;
+    const auto low = *reinterpret_cast<const uint2*>(run_inputs + quad_offset<Format>(2 * piece));
+    const auto high =
+        *reinterpret_cast<const uint2*>(run_inputs + quad_offset<Format>(2 * piece + 1));
+    float sum = 0;
+    for (const uint32_t pair : {low.x, low.y, high.x, high.y}) {
+      const float2 rounded = unpack_pair<__nv_bfloat16>(pair);
+      sum += rounded.x + rounded.y;
+    }
+    sum += __shfl_xor_sync(quad, sum, 1);
+    sum += __shfl_xor_sync(quad, sum, 2);
+    if (piece == 0) {
+      sums[run * 8 * Traits::kColumnTiles + row] = sum;
+    }
+    run += run_step;
+    row += row_step;
+    if (row >= num_rows) {
+      row -= num_rows;
+      ++run;
+    }
+  }
+}
+
+// Brings this block's share of the activations to `inputs`, and the sums of its runs to `sums`, for
+// all of its threads. `raw`: room for those in f32.
+template <typename Traits>
+__device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                             std::byte* inputs, float* sums, float* raw) {
+  if (p.x == nullptr) {
+    copy_inputs(p, share, inputs);
+    commit_copies();
+    wait_for_copies<0>();
+  } else {
+    round_inputs(p, share, inputs, raw);
+  }
+  __syncthreads();
+  if constexpr (Traits::Format::kHasMin) {
+    sum_runs<Traits>(share.runs, p.num_rows, inputs, sums);
+    __syncthreads();
+  }
+}
+
+}  // namespace lychee::linear::cuda
