@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "kernels/linear/device_linear.h"
 #include "kernels/linear_support.h"
+#include "kernels/norm/rms_norm.h"
 #include "lychee/error.h"
 #include "support/backends.h"
 #include "support/compare.h"
@@ -53,6 +55,8 @@ constexpr Case kCases[] = {
     {"long_rows_sliced", 16, 14336, 33, true, true, false, 0, 0},
     {"more_tiles_than_blocks", 2, 256, 4500, false, false, false, 0, 0},
     {"sliced_more_tiles", 13, 2304, 2300, false, false, false, 0, 0},
+    {"long_rows_in_one_slice", 4, 14336, 33, false, true, false, 8, 0},
+    {"sixteen_rows", 16, 4096, 70, true, true, false, 0, 0},
     {"exact", 5, 768, 49, true, true, true, 3, 2},
     {"prefill", 40, 768, 49, true, true, false, 8, 5},
     {"prefill_exact", 17, 512, 7, false, false, true, 0, 0},
@@ -62,10 +66,13 @@ constexpr Case kBlockCases[] = {
     {"one_group", 1, 32, 9, false, false, false, 0, 0},
     {"partial_tile", 4, 160, 17, true, true, false, 0, 0},
     {"smollm", 2, 576, 192, false, false, false, 0, 0},
+    {"unaligned_rows", 6, 4128, 35, false, true, false, 1, 2},
 };
 constexpr Case kRaggedCases[] = {
     {"one_input", 1, 1, 9, true, false, false, 0, 0},
     {"ragged", 3, 61, 17, false, true, false, 2, 3},
+    {"half_a_piece", 2, 4100, 17, false, false, false, 0, 0},
+    {"aligned_but_for_the_end", 7, 4102, 17, true, false, false, 2, 0},
     {"ragged_prefill", 20, 61, 17, true, true, false, 2, 3},
 };
 
@@ -128,9 +135,26 @@ class PackedWeight {
   bool padding_untouched_ = true;
 };
 
+// How a call takes rows and leaves results, beside what LinearParams says.
+struct Call {
+  bool swiglu = false;
+  bool rounded = false;                    // rows are rounded before it
+  const float* norm_weight = nullptr;      // of p.in_features
+  std::vector<bf16>* swiglu_to = nullptr;  // instead of the first y
+};
+constexpr float kEps = 1e-5F;
+
+std::vector<bf16> rounded_rows(const float* x, int64_t count) {
+  std::vector<bf16> rounded;
+  for (int64_t i = 0; i < count; ++i) {
+    rounded.emplace_back(x[i]);
+  }
+  return rounded;
+}
+
 // Runs on the device; `y` is changed in place.
 void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,
-              std::vector<std::vector<float>>& ys, bool swiglu, const DeviceGemm* gemm) {
+              std::vector<std::vector<float>>& ys, const Call& call, const DeviceGemm* gemm) {
   test::DeviceMirror mirror;
   std::vector<DeviceLinearTarget> targets;
   for (size_t i = 0; i < weights.size(); ++i) {
@@ -138,9 +162,25 @@ void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,
     targets.push_back(
         {weights[i], mirror.input(p.bias, p.bias != nullptr ? p.out_features : 0), y, p.y_stride});
   }
-  const float* x = mirror.input(p.x, p.num_rows * p.x_stride);
-  DeviceLinearParams params = {p.num_rows,   p.in_features, x,       p.x_stride, targets,
-                               p.accumulate, swiglu,        p.exact, gemm,       nullptr};
+  const int64_t count = p.num_rows * p.x_stride;
+  const auto scratch = [&] {
+    return static_cast<bf16*>(mirror.scratch(p.num_rows * p.in_features * 2));
+  };
+  DeviceLinearParams params = {
+      .num_rows = p.num_rows,
+      .in_features = p.in_features,
+      .x = call.rounded ? nullptr : mirror.input(p.x, count),
+      .rounded_x = call.rounded ? mirror.input(rounded_rows(p.x, count)) : nullptr,
+      .x_stride = p.x_stride,
+      .norm = {mirror.input(call.norm_weight, call.norm_weight != nullptr ? p.in_features : 0),
+               kEps, call.norm_weight != nullptr ? scratch() : nullptr},
+      .targets = targets,
+      .accumulate = p.accumulate,
+      .swiglu = call.swiglu,
+      .rounded_swiglu = call.swiglu_to != nullptr ? mirror.output(*call.swiglu_to) : nullptr,
+      .exact = p.exact,
+      .gemm = gemm,
+      .workspace = nullptr};
   const DeviceBuffer workspace(cuda::linear_workspace_bytes(params));
   fill_on_device(workspace.data(), 0, workspace.bytes(), mirror.stream());
   params.workspace = workspace.data();
@@ -163,6 +203,17 @@ INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest,
                                   std::string(dtype_info(info.param.dtype).name);
                          });
 
+// NaN, which stands where nothing was written, agrees with itself.
+void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const bool same = std::isnan(expected[i])
+                          ? std::isnan(actual[i])
+                          : std::memcmp(&actual[i], &expected[i], sizeof(float)) == 0;
+    ASSERT_TRUE(same) << i << ": " << actual[i] << " instead of " << expected[i];
+  }
+}
+
 void expect_matches_reference(const Case& c, const Form& form, const DeviceGemm* gemm) {
   SCOPED_TRACE(c.name);
   const LinearCase shape = {c.name,         c.num_rows,  c.in_features,
@@ -175,7 +226,12 @@ void expect_matches_reference(const Case& c, const Form& form, const DeviceGemm*
   const std::vector<float> weight = gemm_path ? to_bf16(packed.values()) : packed.values();
   std::vector<std::vector<float>> ys = {expected.y};
   expected.params.exact = c.exact;
-  run_cuda(expected.params, {&packed.weight, 1}, ys, false, gemm);
+  run_cuda(expected.params, {&packed.weight, 1}, ys, {}, gemm);
+  if (!exact && !gemm_path) {
+    std::vector<std::vector<float>> of_rounded = {expected.y};
+    run_cuda(expected.params, {&packed.weight, 1}, of_rounded, {.rounded = true}, gemm);
+    expect_same_bits(of_rounded[0], ys[0]);
+  }
 
   const std::vector<float> before = expected.outputs();
   const std::vector<float> x = exact ? expected.x : to_bf16(expected.x);
@@ -246,9 +302,9 @@ TEST_P(LinearCudaTest, RowsDoNotDependOnTheirNumber) {
     const PackedWeight packed(form, inputs, 49);
     LinearInputs inputs_of_all(shape, DType::kF32, false);
     std::vector<std::vector<float>> all = {inputs_of_all.y};
-    run_cuda(inputs_of_all.params, {&packed.weight, 1}, all, false, gemm_.get());
+    run_cuda(inputs_of_all.params, {&packed.weight, 1}, all, {}, gemm_.get());
     std::vector<std::vector<float>> again = {inputs_of_all.y};
-    run_cuda(inputs_of_all.params, {&packed.weight, 1}, again, false, gemm_.get());
+    run_cuda(inputs_of_all.params, {&packed.weight, 1}, again, {}, gemm_.get());
     EXPECT_EQ(all, again);
     for (const int64_t count : {1, 2, 3, 5, 8, 9}) {
       LinearInputs some(shape, DType::kF32, false);
@@ -256,7 +312,7 @@ TEST_P(LinearCudaTest, RowsDoNotDependOnTheirNumber) {
       some.params.x += 7 * some.params.x_stride;
       const auto begin = inputs_of_all.y.begin() + 7 * 49;
       std::vector<std::vector<float>> ys = {{begin, begin + count * 49}};
-      run_cuda(some.params, {&packed.weight, 1}, ys, false, gemm_.get());
+      run_cuda(some.params, {&packed.weight, 1}, ys, {}, gemm_.get());
       const auto wanted = all[0].begin() + 7 * 49;
       EXPECT_EQ(ys[0], std::vector<float>(wanted, wanted + count * 49)) << count << " rows";
     }
@@ -275,14 +331,34 @@ TEST_P(LinearCudaTest, SeveralTargetsEqualTheirPartsToTheBit) {
     const DeviceWeight weights[] = {first.weight, second.weight, third.weight};
     std::vector<std::vector<float>> together(3, inputs.y);
     LinearParams params = inputs.params;
-    run_cuda(params, weights, together, false, gemm_.get());
+    run_cuda(params, weights, together, {}, gemm_.get());
     for (size_t i = 0; i < 3; ++i) {
       std::vector<std::vector<float>> alone = {inputs.y};
       params.exact = form.format == DeviceFormat::kF32;  // as the F32 weight makes the whole call
-      run_cuda(params, {&weights[i], 1}, alone, false, gemm_.get());
+      run_cuda(params, {&weights[i], 1}, alone, {}, gemm_.get());
       EXPECT_EQ(alone[0], together[i]) << i << ", rows " << rows;
     }
   }
+}
+
+// The results of a SwiGLU, rounded, and nothing behind them.
+void expect_rounded_swiglu(const LinearInputs& inputs, std::span<const DeviceWeight> weights,
+                           const std::vector<float>& wanted, const DeviceGemm* gemm) {
+  const LinearParams& p = inputs.params;
+  std::vector<bf16> results(static_cast<size_t>((p.num_rows + 1) * p.out_features),
+                            bf16(std::nanf("")));
+  std::vector<std::vector<float>> ys(2, inputs.y);
+  run_cuda(p, weights, ys, {.swiglu = true, .rounded = true, .swiglu_to = &results}, gemm);
+  for (int64_t i = 0; i < std::ssize(results); ++i) {
+    const float actual = static_cast<float>(results[static_cast<size_t>(i)]);
+    if (i >= p.num_rows * p.out_features) {
+      ASSERT_TRUE(std::isnan(actual)) << i;
+      continue;
+    }
+    const int64_t at = i / p.out_features * p.y_stride + i % p.out_features;
+    ASSERT_EQ(actual, static_cast<float>(bf16(wanted[static_cast<size_t>(at)]))) << i;
+  }
+  expect_same_bits(ys[0], inputs.y);  // untouched
 }
 
 void expect_swiglu(const Form& gate_form, const Form& up_form, bool bias, const DeviceGemm* gemm) {
@@ -293,9 +369,13 @@ void expect_swiglu(const Form& gate_form, const Form& up_form, bool bias, const 
     const PackedWeight up(up_form, 4608, 77, 2);
     const DeviceWeight weights[] = {gate.weight, up.weight};
     std::vector<std::vector<float>> apart(2, inputs.y);
-    run_cuda(inputs.params, weights, apart, false, gemm);
+    run_cuda(inputs.params, weights, apart, {}, gemm);
     std::vector<std::vector<float>> fused(2, inputs.y);
-    run_cuda(inputs.params, weights, fused, true, gemm);
+    run_cuda(inputs.params, weights, fused, {.swiglu = true}, gemm);
+    const bool f32 = gate_form.format == DeviceFormat::kF32 || up_form.format == DeviceFormat::kF32;
+    if (!f32 && (rows <= kMaxDeviceDecodeRows || gemm == nullptr)) {
+      expect_rounded_swiglu(inputs, weights, fused[0], gemm);
+    }
     for (size_t i = 0; i < fused[0].size(); ++i) {
       const double g = apart[0][i];
       const double wanted = g / (1 + std::exp(-g)) * double{apart[1][i]};
@@ -317,6 +397,172 @@ TEST_P(LinearCudaTest, SwigluTakesBiasesAndTwoFormats) {
   expect_swiglu(GetParam(), kOther, false, gemm_.get());
   expect_swiglu(kOther, GetParam(), true, gemm_.get());
   expect_swiglu(GetParam(), kOther, true, nullptr);  // sixteen rows at a time
+}
+
+TEST_P(LinearCudaTest, RoundedRowsDoNotDependOnTheirNumber) {
+  const Form form = GetParam();
+  if (form.format == DeviceFormat::kF32) {
+    return;  // keeps f32 activations
+  }
+  for (const int64_t inputs : {512, 4864, 14336}) {
+    const LinearCase shape = {"rows", 16, inputs, 49, true, true, 8, 0, 0};
+    const PackedWeight packed(form, inputs, 49);
+    LinearInputs all(shape, DType::kF32, false);
+    std::vector<std::vector<float>> wanted = {all.y};
+    run_cuda(all.params, {&packed.weight, 1}, wanted, {}, gemm_.get());
+    for (int64_t count = 1; count <= 16; ++count) {
+      LinearInputs some(shape, DType::kF32, false);
+      some.params.num_rows = count;
+      std::vector<std::vector<float>> ys = {{all.y.begin(), all.y.begin() + count * 49}};
+      run_cuda(some.params, {&packed.weight, 1}, ys, {.rounded = true}, gemm_.get());
+      SCOPED_TRACE(count);
+      expect_same_bits(ys[0], {wanted[0].begin(), wanted[0].begin() + count * 49});
+    }
+  }
+}
+
+// RMSNorm in double.
+std::vector<float> normed_rows(const LinearParams& p, const std::vector<float>& weight) {
+  std::vector<float> normed(static_cast<size_t>(p.num_rows * p.x_stride));
+  for (int64_t r = 0; r < p.num_rows; ++r) {
+    const float* x = p.x + r * p.x_stride;
+    double squares = 0;
+    for (int64_t i = 0; i < p.in_features; ++i) {
+      squares += double{x[i]} * double{x[i]};
+    }
+    const double factor = 1 / std::sqrt(squares / static_cast<double>(p.in_features) + kEps);
+    for (int64_t i = 0; i < p.in_features; ++i) {
+      normed[static_cast<size_t>(r * p.x_stride + i)] =
+          static_cast<float>(x[i] * factor * double{weight[static_cast<size_t>(i)]});
+    }
+  }
+  return normed;
+}
+
+// RMSNorm by its own kernel, in the rows' strides.
+std::vector<float> norm_apart(const LinearParams& p, const std::vector<float>& weight) {
+  std::vector<bf16> rounded(static_cast<size_t>(p.num_rows * p.in_features), bf16(std::nanf("")));
+  test::DeviceMirror mirror;
+  norm::cuda::rms_norm(norm::RoundedRmsNormParams{.num_rows = p.num_rows,
+                                                  .dim = p.in_features,
+                                                  .x = mirror.input(p.x, p.num_rows * p.x_stride),
+                                                  .x_stride = p.x_stride,
+                                                  .weight = mirror.input(weight),
+                                                  .eps = kEps,
+                                                  .y = mirror.output(rounded),
+                                                  .y_stride = p.in_features},
+                       mirror.stream());
+  mirror.finish();
+  std::vector<float> rows(static_cast<size_t>(p.num_rows * p.x_stride));
+  for (int64_t i = 0; i < p.num_rows * p.in_features; ++i) {
+    rows[static_cast<size_t>(i / p.in_features * p.x_stride + i % p.in_features)] =
+        static_cast<float>(rounded[static_cast<size_t>(i)]);
+  }
+  return rows;
+}
+
+// Q, K and V of different forms, so that one call takes several launches, and SwiGLU.
+void expect_norm(const Form& form, const LinearInputs& inputs, const std::vector<float>& weight,
+                 const DeviceGemm* gemm) {
+  const LinearParams& p = inputs.params;
+  const PackedWeight first(form, p.in_features, p.out_features, 1);
+  const PackedWeight second({DeviceFormat::kBF16, DType::kBF16}, p.in_features, p.out_features, 2);
+  const PackedWeight third(form, p.in_features, p.out_features, 3);
+  const std::vector<float> normed = norm_apart(p, weight);
+  LinearParams of_normed = p;
+  of_normed.x = normed.data();
+  const DeviceWeight weights[] = {first.weight, second.weight, third.weight};
+  std::vector<std::vector<float>> apart(3, inputs.y);
+  run_cuda(of_normed, weights, apart, {.rounded = true}, gemm);
+  std::vector<std::vector<float>> fused(3, inputs.y);
+  run_cuda(p, weights, fused, {.norm_weight = weight.data()}, gemm);
+  for (size_t i = 0; i < fused.size(); ++i) {
+    SCOPED_TRACE(i);
+    expect_same_bits(fused[i], apart[i]);
+  }
+  if (p.bias == nullptr && !p.accumulate) {
+    const DeviceWeight gate_up[] = {first.weight, third.weight};
+    std::vector<std::vector<float>> swiglu(2, inputs.y);
+    run_cuda(of_normed, gate_up, swiglu, {.swiglu = true, .rounded = true}, gemm);
+    std::vector<std::vector<float>> normed_swiglu(2, inputs.y);
+    run_cuda(p, gate_up, normed_swiglu, {.swiglu = true, .norm_weight = weight.data()}, gemm);
+    expect_same_bits(normed_swiglu[0], swiglu[0]);
+  }
+}
+
+TEST_P(LinearCudaTest, NormsInItsLaunchAreThoseOfTheirKernelToTheBit) {
+  const Form form = GetParam();
+  if (form.format == DeviceFormat::kF32) {
+    return;  // keeps f32 activations
+  }
+  for (const int64_t in_features : {256, 768, 4096, 9216}) {
+    const std::vector<float> weight = test::Random(7).normals(in_features);
+    for (const int64_t rows : {1, 2, 3, 4, 5, 9, 16}) {
+      SCOPED_TRACE(std::to_string(rows) + " rows of " + std::to_string(in_features));
+      const bool odd = rows % 2 == 1;
+      LinearInputs inputs({"norm", rows, in_features, 37, odd, odd, 4, 3, 0}, DType::kF32, false);
+      expect_norm(form, inputs, weight, gemm_.get());
+    }
+  }
+  // Twenty rows, sixteen at a time.
+  const std::vector<float> weight = test::Random(7).normals(512);
+  expect_norm(form, LinearInputs({"norm", 20, 512, 37, true, true, 0, 0, 0}, DType::kF32, false),
+              weight, nullptr);
+}
+
+TEST_P(LinearCudaTest, NormsMatchReference) {
+  const Form form = GetParam();
+  if (form.format == DeviceFormat::kF32) {
+    return;  // keeps f32 activations
+  }
+  for (const int64_t rows : {1, 3, 4, 6}) {
+    LinearInputs expected({"norm", rows, 2304, 41, true, true, 4, 2, 0}, DType::kF32, true);
+    const PackedWeight packed(form, 2304, 41);
+    const std::vector<float> weight = test::Random(7).normals(2304);
+    std::vector<std::vector<float>> ys = {expected.y};
+    run_cuda(expected.params, {&packed.weight, 1}, ys, {.norm_weight = weight.data()}, gemm_.get());
+
+    const std::vector<float> normed = normed_rows(expected.params, weight);
+    expected.params.x = normed.data();
+    expected.params.weight = reinterpret_cast<const std::byte*>(packed.values().data());
+    reference::linear(expected.params);
+    LinearInputs actual({"norm", rows, 2304, 41, true, true, 4, 2, 0}, DType::kF32, true);
+    actual.y = ys[0];
+    // Every factor is off by half a unit of bf16's last place, and a little that f32 adds.
+    const double tolerance = 0x1.02p-8 * largest_magnitude(expected.params);
+    EXPECT_TRUE(test::within(actual.outputs(), expected.outputs(), tolerance)) << rows << " rows";
+    EXPECT_TRUE(actual.padding_untouched());
+  }
+}
+
+// A row that is not finite spoils itself alone.
+TEST_P(LinearCudaTest, NaNAndInfinityStayInTheirRows) {
+  const Form form = GetParam();
+  if (form.format == DeviceFormat::kF32) {
+    return;  // keeps f32 activations
+  }
+  constexpr int64_t kInputs = 512;
+  const PackedWeight packed(form, kInputs, 19);
+  const std::vector<float> weight(kInputs, 1.5F);
+  for (const Call& call : {Call{}, Call{.rounded = true}, Call{.norm_weight = weight.data()}}) {
+    LinearInputs inputs({"rows", 4, kInputs, 19, false, false, 0, 0, 0}, DType::kF32, false);
+    std::vector<std::vector<float>> wanted = {inputs.y};
+    run_cuda(inputs.params, {&packed.weight, 1}, wanted, call, gemm_.get());
+    inputs.x[kInputs + 77] = std::nanf("");
+    inputs.x[3 * kInputs - 1] = std::numeric_limits<float>::infinity();
+    std::vector<std::vector<float>> ys = {inputs.y};
+    run_cuda(inputs.params, {&packed.weight, 1}, ys, call, gemm_.get());
+    for (size_t i = 0; i < ys[0].size(); ++i) {
+      const size_t row = i / 19;
+      if (row == 1) {
+        EXPECT_TRUE(std::isnan(ys[0][i])) << i;
+      } else if (row == 2) {
+        EXPECT_FALSE(std::isfinite(ys[0][i])) << i;
+      } else {
+        EXPECT_EQ(ys[0][i], wanted[0][i]) << i;
+      }
+    }
+  }
 }
 
 // Rows that are rounded already, of neighbours in memory (one product) and of strangers.
@@ -394,6 +640,26 @@ TEST_P(LinearCudaTest, PromptsTakeRoundedRows) {
       }
     }
   }
+}
+
+TEST(DeviceLinear, RefusesToRoundWhatIsMultipliedInF32) {
+  const std::byte data{};
+  const bf16 x;
+  const DeviceLinearTarget target = {{DeviceFormat::kF32, 8, 8, &data}, nullptr, nullptr, 8};
+  const DeviceLinearParams params = {.num_rows = 1,
+                                     .in_features = 8,
+                                     .x = nullptr,
+                                     .rounded_x = &x,
+                                     .x_stride = 8,
+                                     .norm = {},
+                                     .targets = {&target, 1},
+                                     .accumulate = false,
+                                     .swiglu = false,
+                                     .rounded_swiglu = nullptr,
+                                     .exact = false,
+                                     .gemm = nullptr,
+                                     .workspace = nullptr};
+  EXPECT_THROW(cuda::linear(params, nullptr), Error);
 }
 
 TEST(PackDeviceWeight, PlainRowsArePadded) {
