@@ -20,7 +20,8 @@ __device__ inline int quad_offset(int quad) {
 }
 
 // Starts copying rounded inputs: sixteen bytes at a time where lanes take rows as they lie, else
-// eight. A thread's are of one place in every row.
+// eight. A thread's are of one place in every row. Loops are not unrolled, here and below: what
+// runs once a launch is dearer to fetch than to run.
 template <typename Traits>
 __device__ void copy_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                             std::byte* inputs) {
@@ -28,6 +29,7 @@ __device__ void copy_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& sh
   constexpr int kPieces = 32 / kWidth;  // of a run
   const bool aligned = p.x_stride % kWidth == 0 && p.in_features % kWidth == 0 &&
                        reinterpret_cast<uintptr_t>(p.rounded_x) % (2 * kWidth) == 0;
+#pragma unroll 1
   for (int i = threadIdx.x; i < share.runs * kPieces; i += kDecodeThreads) {
     const int run = i / kPieces;
     const int piece = i % kPieces;
@@ -35,9 +37,10 @@ __device__ void copy_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& sh
     const auto* x = reinterpret_cast<const uint16_t*>(p.rounded_x) + first;
     std::byte* out =
         inputs + run * p.num_rows * 64 + quad_offset<typename Traits::Format>(kWidth / 4 * piece);
+#pragma unroll 1
     for (int row = 0; row < p.num_rows; ++row) {
       if (!aligned) {
-#pragma unroll
+#pragma unroll 1
         for (int j = 0; j < kWidth; ++j) {
           reinterpret_cast<uint16_t*>(out)[j] = first + j < p.in_features ? x[j] : uint16_t{0};
         }
@@ -60,17 +63,18 @@ __device__ inline void fetch_inputs(const float* row, int first, int in_features
     copy_async_16(shared_address(raw + 4), row + first + 4, first + 8 <= in_features);
     return;
   }
-#pragma unroll
+#pragma unroll 1
   for (int i = 0; i < 8; ++i) {
     raw[i] = first + i < in_features ? row[first + i] : 0.0F;
   }
 }
 
-// Behind `num_rows` rows of `raw`, eight by eight as stage_floats() takes them.
+// Behind `num_rows` rows of `raw`, eight by eight as round_inputs() takes them.
 template <typename Traits>
 __device__ void fetch_norm_weight(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                                   float* raw) {
   const int eights = share.runs * 4;
+#pragma unroll 1
   for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
     fetch_inputs(p.norm_weight, share.first_input(i / 4) + 8 * (i % 4), p.in_features, true,
                  raw + 8 * (p.num_rows * eights + i));
@@ -81,8 +85,10 @@ __device__ void fetch_norm_weight(const DecodeLaunch& p, const DecodeShare<Trait
 __device__ inline void sum_squares(int num_rows, int eights, const float* raw,
                                    float* warp_squares) {
   static_assert(kDecodeThreads == norm::cuda::kRoundedThreads);
+#pragma unroll 1
   for (int row = 0; row < num_rows; ++row) {
     float squares = 0;
+#pragma unroll 1
     for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
       float values[8];
       load_eight(values, raw + 8 * (row * eights + i));
@@ -107,8 +113,10 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
       p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
   const int eights = share.runs * 4;
   // All copies are under way before the first is waited for; a thread waits for its own alone.
+#pragma unroll 1
   for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
     const int first = share.first_input(i / 4) + 8 * (i % 4);
+#pragma unroll 1
     for (int row = 0; row < p.num_rows; ++row) {
       fetch_inputs(p.x + row * p.x_stride, first, p.in_features, aligned,
                    raw + 8 * (row * eights + i));
@@ -120,10 +128,12 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   if (norms) {
     sum_squares(p.num_rows, eights, raw, warp_squares);
   }
+#pragma unroll 1
   for (int row = 0; row < p.num_rows; ++row) {
     const float factor = norms ? norm::cuda::norm_factor(warp_squares + row * kDecodeWarps,
                                                          p.in_features, p.norm_eps)
                                : 0.0F;
+#pragma unroll 1
     for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
       float values[8];
       load_eight(values, raw + 8 * (row * eights + i));
@@ -149,6 +159,7 @@ __device__ void sum_runs(int runs, int num_rows, const std::byte* inputs, float*
   int row = threadIdx.x / 4 % num_rows;
   const int run_step = kSlots / num_rows;
   const int row_step = kSlots % num_rows;
+#pragma unroll 1
   while (run < runs) {
     const std::byte* run_inputs = inputs + (run * num_rows + row) * 64;
     const auto low = *reinterpret_cast<const uint2*>(run_inputs + quad_offset<Format>(2 * piece));
