@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -207,9 +208,9 @@ INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest,
 void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) {
-    const bool same = std::isnan(expected[i])
-                          ? std::isnan(actual[i])
-                          : std::memcmp(&actual[i], &expected[i], sizeof(float)) == 0;
+    const bool same = std::isnan(expected[i]) ? std::isnan(actual[i])
+                                              : std::bit_cast<uint32_t>(actual[i]) ==
+                                                    std::bit_cast<uint32_t>(expected[i]);
     ASSERT_TRUE(same) << i << ": " << actual[i] << " instead of " << expected[i];
   }
 }

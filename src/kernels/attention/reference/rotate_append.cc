@@ -38,6 +38,7 @@ std::vector<double> prepared(const float* head, const float* weight, double eps,
     }
   }
   std::vector<double> y;
+  y.reserve(x.size());
   for (int dim = 0; dim < head_dim; ++dim) {
     y.push_back(rotated(x.data(), table, head_dim, dim));
   }
