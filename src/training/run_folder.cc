@@ -24,6 +24,23 @@ bool has_steps(const fs::path& log) {
   return fs::exists(log, error) && std::ranges::count(read_text_file(log), '\n') > 1;
 }
 
+// Options are a line each.
+void check_options(const fs::path& path, const std::string& options) {
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return;  // the checkpoint tells whether they are its own, though not where they differ
+  }
+  std::istringstream kept(read_text_file(path));
+  std::istringstream now(options);
+  std::string before;
+  std::string after;
+  while (std::getline(now, after)) {
+    require(std::getline(kept, before) && before == after, ErrorCode::kInvalidArgument,
+            path.string(), " belongs to a run of other options:", before, " then,", after,
+            " now; give those, or another --out folder");
+  }
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
@@ -39,6 +56,7 @@ RunFolder::RunFolder(fs::path folder, std::string options, bool resume)
   require(resume || !has_run, ErrorCode::kInvalidArgument, folder_.string(),
           " holds a run already: give --resume to go on, or another folder");
   if (fs::exists(checkpoint, error)) {
+    check_options(folder_ / "options.json", options_);
     checkpoint_ = decode_checkpoint(read_text_file(checkpoint), options_, checkpoint.string());
   } else {
     write_and_rename(folder_ / "options.json", options_);
