@@ -168,7 +168,11 @@ void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaSte
   p.page_tables = at.page_tables;
   p.kv_lens = at.kv_lens;
   p.kv = kv;
-  p.out = layers_.activations().attended;
+  if (layers_.decodes_rounded(shape.batch)) {
+    p.rounded_out = layers_.activations().rounded_attended;
+  } else {
+    p.out = layers_.activations().attended;
+  }
   p.workspace = at.attention_workspace;
   p.arrivals = at.arrivals;
   if (shape.observes_recall) {

@@ -137,7 +137,8 @@ struct Call {
     p.num_ids = mirror.input(num_ids);
     p.scores = params.scores == nullptr ? nullptr : mirror.output(scores);
     p.emit_scores = params.emit_scores == nullptr ? nullptr : mirror.input(emit);
-    p.out = mirror.output(out);
+    p.out = params.out == nullptr ? nullptr : mirror.output(out);
+    p.rounded_out = rounded_out.empty() ? nullptr : mirror.output(rounded_out);
     p.lse = params.lse == nullptr ? nullptr : mirror.output(lse);
     p.workspace = mirror.scratch(cuda::hybrid_decode_workspace_bytes(p));
     const int64_t arrivals_bytes =
@@ -208,6 +209,7 @@ struct Call {
   std::vector<float> q, out, lse, scores;
   std::vector<int32_t> set_of_head, token_ids, num_ids;
   std::vector<uint8_t> emit;
+  std::vector<bf16> rounded_out;  // empty: not wanted
   Buffer workspace;
   HybridDecodeParams params{};
 };
@@ -382,6 +384,59 @@ TEST_P(HybridDecodeCudaTest, MayBeRepeated) {
     often.run_cuda(3);
     EXPECT_EQ(once.out, often.out);
     EXPECT_EQ(once.lse, often.lse);
+  }
+}
+
+// Whole heads, heads in parts, the plain kernel and one that holds what is not finite.
+TEST_P(HybridDecodeCudaTest, RoundedOutputIsTheOutputRounded) {
+  const std::vector<Case> rounded_cases = {{"tiles", {9000, 17}, 16, 2, 128, "shda"},
+                                           {"mqa_16", {3000}, 16, 1, 64, "s"},
+                                           {"plain", {700, 3}, 4, 2, 40, "sh"}};
+  for (const Case& c : rounded_cases) {
+    for (const bool wants_both : {true, false}) {
+      Call expected(c, DType::kBF16);
+      expected.q.front() = std::numeric_limits<float>::infinity();
+      expected.q.back() = kNan;
+      expected.run_cuda();
+      Call actual(c, DType::kBF16);
+      actual.q = expected.q;
+      actual.rounded_out.resize(actual.out.size());
+      if (!wants_both) {
+        actual.params.out = nullptr;
+      }
+      actual.run_cuda();
+      int64_t num_finite = 0;
+      for (size_t i = 0; i < expected.out.size(); ++i) {
+        const float value = static_cast<float>(actual.rounded_out[i]);
+        num_finite += std::isfinite(expected.out[i]) ? 1 : 0;
+        if (std::isnan(expected.out[i])) {
+          ASSERT_TRUE(std::isnan(value)) << c.name << " " << i;
+        } else {
+          ASSERT_EQ(value, static_cast<float>(bf16(expected.out[i]))) << c.name << " " << i;
+        }
+      }
+      EXPECT_GT(num_finite, 0);
+      EXPECT_LT(num_finite, std::ssize(expected.out));
+      if (wants_both) {
+        EXPECT_EQ(with_poison_as(0, actual.out), with_poison_as(0, expected.out));
+      }
+    }
+  }
+}
+
+// More heads in parts than a block remembers, so that it merges before its end too.
+TEST_P(HybridDecodeCudaTest, ManyRowsInPartsEqualRowsAlone) {
+  const Case c{"many_rows", std::vector<int64_t>(48, 5000), 8, 4, 64, "dsha"};
+  Call all(c, DType::kBF16);
+  all.run_cuda(2);
+  for (const int64_t row : {0, 13, 29, 47}) {
+    Call alone(c, DType::kBF16);
+    alone.run_cuda(1, row);
+    const int64_t size = 8 * 64;
+    for (int64_t i = row * size; i < (row + 1) * size; ++i) {
+      ASSERT_EQ(alone.out[static_cast<size_t>(i)], all.out[static_cast<size_t>(i)])
+          << "row " << row;
+    }
   }
 }
 

@@ -83,7 +83,7 @@ struct HybridDecodeParams {
   int num_kv_heads;  // divides num_q_heads
   int head_dim;
   float scale;
-  const float* q;              // [batch, num_q_heads, head_dim]
+  const float* q;              // [batch, num_q_heads, head_dim]; cuda:: aligned to 16 bytes
   const int32_t* page_tables;  // [batch, page_table_stride]
   int64_t page_table_stride;
   const int64_t* kv_lens;  // [batch], the current token included; >= 1
@@ -104,6 +104,9 @@ struct HybridDecodeParams {
   // cuda:: only: cuda::hybrid_decode_num_arrivals(params) counters, zero before the first call;
   // every call leaves them at zero. Not to be shared by calls that may overlap.
   int32_t* arrivals = nullptr;
+  // cuda:: only: `out` rounded to the nearest bf16, same shape; `out` may then be null. Null: not
+  // wanted.
+  bf16* rounded_out = nullptr;
 };
 
 // One token set from one row of scores.

@@ -9,6 +9,21 @@ namespace lychee {
 // Products run behind the threads' backs: their registers may be touched again after
 // wait_for_products().
 
+// Moves registers between the warpgroups of a block: each of a thread's warpgroup gives those above
+// kCount back, or takes so many that it has kCount, waiting until others have given them.
+template <int kCount>
+__device__ inline void give_registers() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kCount));
+#endif
+}
+template <int kCount>
+__device__ inline void take_registers() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kCount));
+#endif
+}
+
 // Rows of 128 bytes in shared memory, eight of which are a unit of 1024 bytes, aligned to that; the
 // 16-byte chunk c of row r lies at c ^ (r % 8). `bytes_between`: from a row's 64 elements to its
 // next 64, where there are more.

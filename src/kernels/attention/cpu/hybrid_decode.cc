@@ -152,6 +152,8 @@ int64_t hybrid_decode_workspace_bytes(const HybridDecodeParams& params) {
 void hybrid_decode(const HybridDecodeParams& params) {
   require_kv_dtype(params.kv);
   require_head_dim(params.head_dim);
+  require(params.rounded_out == nullptr, ErrorCode::kUnsupported,
+          "rounded_out is for the CUDA backend alone");
   const int64_t items = count_items(params);
   int64_t num_chunks = 0;
   for (int64_t item = 0; item < items; ++item) {

@@ -2,6 +2,7 @@
 
 #include "kernels/attention/cuda/hybrid_decode/kernel.cuh"
 #include "kernels/attention/cuda/hybrid_decode/launch.h"
+#include "kernels/cuda/dependent_launch.cuh"
 #include "tensor/cuda/check.h"
 
 namespace lychee::attention::cuda {
@@ -13,9 +14,8 @@ void launch_hybrid_decode(const HybridDecodeParams& params, const DecodeWorkspac
   auto* kernel = &hybrid_decode_kernel<Traits>;
   cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(kSharedBytes)));
-  kernel<<<static_cast<unsigned>(num_blocks), Traits::kNumThreads, kSharedBytes, stream>>>(
-      params, workspace);
-  cuda_check(cudaGetLastError());
+  launch_dependent(kernel, dim3(static_cast<unsigned>(num_blocks)), dim3(Traits::kNumThreads),
+                   kSharedBytes, stream, params, workspace);
 }
 
 }  // namespace lychee::attention::cuda

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "kernels/attention/cuda/hybrid_decode/workspace.h"
+#include "kernels/cuda/barrier.cuh"
+#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/lanes.cuh"
 
 namespace lychee::attention::cuda {
@@ -27,12 +29,37 @@ struct SoftmaxState {
 
 // The result of one (row, KV head): `group_size` rows of head_dim.
 struct HeadResult {
-  float* out;
-  float* lse;  // null: not wanted
+  float* out;         // null: not wanted
+  bf16* rounded_out;  // null: not wanted
+  float* lse;         // null: not wanted
   int group_size;
   int head_dim;
   float v_scale;
+
+  // Elements 4 · vector and the next three.
+  __device__ void write(int vector, const float4& value) const {
+    if (out != nullptr) {
+      reinterpret_cast<float4*>(out)[vector] = value;
+    }
+    if (rounded_out != nullptr) {
+      reinterpret_cast<uint2*>(rounded_out)[vector] = {pack_pair<__nv_bfloat16>(value.x, value.y),
+                                                       pack_pair<__nv_bfloat16>(value.z, value.w)};
+    }
+  }
 };
+
+// That of `num_heads` heads beginning with query head `q_row` of the batch.
+[[nodiscard]] __device__ inline HeadResult head_result(const HybridDecodeParams& params,
+                                                       int64_t q_row, int num_heads,
+                                                       float v_scale) {
+  const int64_t at = q_row * params.head_dim;
+  return {params.out == nullptr ? nullptr : params.out + at,
+          params.rounded_out == nullptr ? nullptr : params.rounded_out + at,
+          params.lse == nullptr ? nullptr : params.lse + q_row,
+          num_heads,
+          params.head_dim,
+          v_scale};
+}
 
 __device__ inline void add_weighted(float4& sum, float weight, const float4& value) {
   sum.x += weight * value.x;
@@ -41,7 +68,8 @@ __device__ inline void add_weighted(float4& sum, float weight, const float4& val
   sum.w += weight * value.w;
 }
 
-// Merges `count` consecutive slots in order and writes the result; the whole block takes part.
+// Merges `count` consecutive slots in order and writes the result; the block's first kNumThreads
+// threads take part.
 // `weights` holds count · group_size floats, `states` group_size, `sums` kNumThreads float4.
 template <int kNumThreads>
 __device__ void merge_partials(const Partials& partials, int first_slot, int count,
@@ -96,7 +124,7 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
       states[g] = total;
     }
   }
-  __syncthreads();
+  sync_threads<1, kNumThreads>();
   for (int first = 0; first < num_vectors; first += kNumThreads) {
     const int vector = first + first_vector;
     const bool exists = vector < num_vectors && share < num_shares;
@@ -119,37 +147,20 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
       }
     }
     sums[thread] = sum;
-    __syncthreads();
+    sync_threads<1, kNumThreads>();
     if (exists && share == 0) {
       for (int i = 1; i < num_shares; ++i) {
         add_weighted(sum, 1, sums[vector + i * num_vectors]);
       }
       const float scale = states[g].normalizer() * result.v_scale;
-      reinterpret_cast<float4*>(result.out)[vector] = {sum.x * scale, sum.y * scale, sum.z * scale,
-                                                       sum.w * scale};
+      result.write(vector, {sum.x * scale, sum.y * scale, sum.z * scale, sum.w * scale});
     }
-    __syncthreads();
+    sync_threads<1, kNumThreads>();
   }
   if (result.lse != nullptr && thread < group_size) {
     result.lse[thread] = states[thread].lse();
   }
-  __syncthreads();
-}
-
-// Counts this block in and tells all of its threads whether it was the last of `count`, which may
-// then read what the others wrote before. Leaves the counter at zero.
-__device__ inline bool arrive_last(int32_t* arrivals, int count, int* is_last) {
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    *is_last = atomicAdd(arrivals, 1) == count - 1 ? 1 : 0;
-    if (*is_last != 0) {
-      *arrivals = 0;
-      __threadfence();
-    }
-  }
-  __syncthreads();
-  return *is_last != 0;
+  sync_threads<1, kNumThreads>();
 }
 
 }  // namespace lychee::attention::cuda

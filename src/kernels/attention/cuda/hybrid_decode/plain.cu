@@ -95,7 +95,13 @@ __device__ void merge_plain_warps(SharedStorage& smem, const HeadResult& result,
       sum += weights[warp] * smem.acc[warp][dim];
     }
     if (whole) {
-      result.out[dim] = sum * total.normalizer() * result.v_scale;
+      const float value = sum * total.normalizer() * result.v_scale;
+      if (result.out != nullptr) {
+        result.out[dim] = value;
+      }
+      if (result.rounded_out != nullptr) {
+        reinterpret_cast<__nv_bfloat16*>(result.rounded_out)[dim] = __float2bfloat16_rn(value);
+      }
     } else {
       partials.acc[slot * result.head_dim + dim] = sum;
     }
@@ -107,6 +113,22 @@ __device__ void merge_plain_warps(SharedStorage& smem, const HeadResult& result,
       *result.lse = total.lse();
     }
   }
+}
+
+// Counts this block in and tells all of its threads whether it was the last of `count`, which may
+// then read what the others wrote before. Leaves the counter at zero.
+__device__ bool arrive_last(int32_t* arrivals, int count, int* is_last) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    *is_last = atomicAdd(arrivals, 1) == count - 1 ? 1 : 0;
+    if (*is_last != 0) {
+      *arrivals = 0;
+      __threadfence();
+    }
+  }
+  __syncthreads();
+  return *is_last != 0;
 }
 
 // grid: (splits, query heads, batch).
@@ -160,9 +182,8 @@ __global__ void __launch_bounds__(kNumThreads)
     smem.state[warp] = attention.state;
   }
   __syncthreads();
-  const HeadResult result{params.out + q_row * params.head_dim,
-                          params.lse == nullptr ? nullptr : params.lse + q_row, 1, params.head_dim,
-                          params.kv.v_scales == nullptr ? 1 : params.kv.v_scales[kv_head]};
+  const HeadResult result = head_result(
+      params, q_row, 1, params.kv.v_scales == nullptr ? 1 : params.kv.v_scales[kv_head]);
   auto* acc = static_cast<float*>(workspace.memory);
   const int64_t num_slots = int64_t{params.batch} * params.num_q_heads * kMaxSplits;
   const Partials partials{

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 
+#include "kernels/attention/cuda/hybrid_decode/job.h"
 #include "kernels/attention/params.h"
+#include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/lanes.cuh"
 
 namespace lychee::attention::cuda {
@@ -13,20 +15,9 @@ namespace lychee::attention::cuda {
 constexpr int kUnitTokens = 16;
 constexpr int kMinUnitsPerPart = 8;  // 64 KB of bf16 at head_dim 128: below, merging costs more
 
-// What one part holds of one head.
-struct Range {
-  int row;
-  int kv_head;
-  int set;        // row of token_ids, or kDense
-  int len;        // tokens of the head
-  int begin;      // first unit
-  int end;        // one past the last unit
-  int part;       // of the row, the one that this range belongs to
-  int num_parts;  // that share this head
-  int first_part;
-};
-
-// This block's ranges, in order. Every warp walks them by itself; lane h looks after KV head h.
+// This block's ranges, in order. Whoever wants them walks them by itself, a whole warp; lane h
+// looks after KV head h. Where a head of a row reads a set, whose length an earlier kernel may
+// still be writing, the walk waits for that kernel, else not.
 class RangeIterator {
  public:
   __device__ RangeIterator(const HybridDecodeParams& params, int max_parts)
@@ -71,8 +62,12 @@ class RangeIterator {
     set_ = next_set_;
     len_ = 0;
     int units = 0;
+    const bool reads_set = lane_ < params_.num_kv_heads && set_ != HybridDecodeParams::kDense;
+    if (__any_sync(kAllLanes, reads_set)) {
+      wait_for_predecessors();
+    }
     if (lane_ < params_.num_kv_heads) {
-      len_ = set_ == HybridDecodeParams::kDense ? next_kv_len_ : params_.num_ids[set_];
+      len_ = reads_set ? __ldcg(params_.num_ids + set_) : next_kv_len_;
     }
     ask_for_row(row_ + 1);
     if (lane_ < params_.num_kv_heads) {

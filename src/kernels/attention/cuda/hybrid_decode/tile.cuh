@@ -60,12 +60,16 @@ class WarpAttention {
   }
 
   // The first `count` rows of a tile; its mean scores go to mean_scores[0 … count) unless null.
-  __device__ void add_tile(uint32_t k_tile, uint32_t v_tile, int count, float* mean_scores) {
+  // Calls `release` once the tile has been read.
+  template <typename Fn>
+  __device__ void add_tile(uint32_t k_tile, uint32_t v_tile, int count, float* mean_scores,
+                           Fn&& release) {
     float scores[kHeadTiles][4];
     Fragments fragments;
     load_k(k_tile, fragments);
     multiply_k(fragments, scores);
     load_v(v_tile, fragments);
+    release();
     if (mean_scores != nullptr) {
       emit_mean(scores, count, mean_scores);
     }

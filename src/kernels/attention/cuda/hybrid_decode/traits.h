@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+
+#include "kernels/attention/cuda/hybrid_decode/job.h"
 #include "tensor/dtype.h"
 
 namespace lychee::attention::cuda {
@@ -15,16 +18,28 @@ struct HybridDecodeTraits {
   static constexpr int kHeadTiles = kHeadTiles_;
   static constexpr bool kIsFp8 = kKvDType == DType::kF8E4M3;
 
-  // 8 warps of one block to a multiprocessor: each owns a ring of tiles and waits for nobody else,
-  // so that a block keeps 128 to 192 KB of loads in flight; 100 KB cover the latency of a Hopper's
-  // memory, the rest covers the pauses at the end of a range.
-  static constexpr int kNumWarps = 8;
-  static constexpr int kNumThreads = kNumWarps * 32;
+  // Warps of a block: those that compute come first, then those that load, then the dispatcher. The
+  // latter two make up a warpgroup, since registers are dealt out by that.
+  static constexpr int kNumComputers = 8;
+  static constexpr int kNumLoaders = 3;
+  static constexpr int kNumThreads = (kNumComputers + kNumLoaders + 1) * 32;
+  static constexpr int kComputeThreads = kNumComputers * 32;
+
   static constexpr int kTileTokens = 16;  // rows of a matrix instruction
   static constexpr int kRowBytes = kHeadDim * (kIsFp8 ? 1 : 2);
   static constexpr int kPlaneBytes = kTileTokens * kRowBytes;
-  static constexpr int kRingBytes = 24 * 1024;
+  // One ring of tiles for the whole block: 100 KB cover the latency of a Hopper's memory, the rest
+  // covers the tiles that are being computed and the pauses at the end of a range.
+  static constexpr int kRingBytes = 176 * 1024;
   static constexpr int kNumStages = kRingBytes / (2 * kPlaneBytes);
+
+  // Jobs that are handed out ahead, with their queries.
+  static constexpr int kQueryFloats = kHeadTiles * kHeadsPerTile * kHeadDim;
+  static constexpr int kNumJobs = kHeadTiles * kHeadDim > 128 ? 2 : 4;
+
+  // Of each thread; an equal share would be 168, too few for those that compute.
+  static constexpr int kComputerRegisters = kHeadTiles == 1 ? 200 : 216;
+  static constexpr int kLoaderRegisters = kHeadTiles == 1 ? 104 : 72;
 
   // Queries and softmax weights are fed to the tensor cores as sums of 16-bit parts, which costs
   // instructions that a kernel bound by memory has to spare and keeps the accuracy of f32.
@@ -34,15 +49,22 @@ struct HybridDecodeTraits {
   static constexpr int kMergeStride = kHeadDim + 4;
 
   struct SharedStorage {
-    alignas(128) unsigned char ring[kNumWarps][kNumStages][2][kPlaneBytes];  // K, V
-    alignas(16) float acc[kNumWarps][kHeadsPerTile][kMergeStride];
-    float max[kNumWarps][kHeadsPerTile];
-    float sum[kNumWarps][kHeadsPerTile];
-    int is_last;
+    alignas(128) unsigned char ring[kNumStages][2][kPlaneBytes];  // K, V
+    alignas(16) float query[kNumJobs][kQueryFloats];
+    alignas(16) float acc[kNumComputers][kHeadsPerTile][kMergeStride];
+    float max[kNumComputers][kHeadsPerTile];
+    float sum[kNumComputers][kHeadsPerTile];
+    Job jobs[kNumJobs];
+    uint64_t filled[kNumStages];   // the tile is there
+    uint64_t emptied[kNumStages];  // its warp has read it
+    uint64_t given[kNumJobs];      // the job and its queries are there
+    uint64_t done[kNumJobs];       // all warps have done with them, and with their writes
+    uint64_t merged;               // all warps have read `acc`, `max` and `sum`
   };
 
   static_assert(kHeadDim % 64 == 0);
   static_assert(kHeadDim * kHeadsPerTile % (4 * 32) == 0);
+  static_assert(kNumStages >= kNumComputers && kNumStages <= kNumThreads);
   static_assert(sizeof(SharedStorage) <= 227 * 1024);
 };
 
