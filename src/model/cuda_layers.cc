@@ -249,11 +249,11 @@ void CudaLayers::rotate_qk(int64_t rows, const Qkv& qkv) {
 }
 
 void CudaLayers::add_attention(int layer_index, int64_t rows) {
-  if (decodes_rounded(rows)) {
-    decode_rounded(layer(layer_index).o, rows, act_.rounded_attended, act_.x);
-  } else {
-    apply(layer(layer_index).o, rows, act_.attended, act_.x, true);
-  }
+  apply(layer(layer_index).o, rows, act_.attended, act_.x, true);
+}
+
+void CudaLayers::add_decoded_attention(int layer_index, int64_t rows) {
+  decode_rounded(layer(layer_index).o, rows, act_.rounded_attended, act_.x);
 }
 
 void CudaLayers::add_mlp(int layer_index, int64_t rows) {

@@ -53,9 +53,10 @@ class CudaLayers {
     const float *q, *k;
   };
   [[nodiscard]] HeadNorms head_norms(int layer) const;
-  // The output projection of what was attended, and the MLP: each is added to x. Where
-  // decodes_rounded(rows), activations between the kernels are rounded.
+  // The output projection of `attended`, or of rounded_attended where decodes_rounded(rows).
   void add_attention(int layer, int64_t rows);
+  void add_decoded_attention(int layer, int64_t rows);
+  // The MLP. Where decodes_rounded(rows), activations between its kernels are rounded.
   void add_mlp(int layer, int64_t rows);
 
   // Whether products of so many rows can take activations that were rounded to bf16 where they were

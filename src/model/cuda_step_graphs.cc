@@ -65,7 +65,8 @@ void CudaStepGraphs::enqueue_step(const CudaStepShape& shape) {
     layers_.project_qkv(layer, rows, qkv);
     enqueue_attention(shape, at, layer, qkv);
     enqueue_selection(shape, at, layer);
-    layers_.add_attention(layer, rows);
+    layers_.decodes_rounded(rows) ? layers_.add_decoded_attention(layer, rows)
+                                  : layers_.add_attention(layer, rows);
     layers_.add_mlp(layer, rows);
   }
   wait_for_selection();
