@@ -95,6 +95,30 @@ std::vector<float> to_bf16(std::vector<float> values) {
   return values;
 }
 
+bool multiplies_integers(DeviceFormat format) {
+  return format != DeviceFormat::kF32 && format != DeviceFormat::kF16 &&
+         format != DeviceFormat::kBF16 && format != DeviceFormat::kFp8;
+}
+
+// What decoding multiplies with weights of integers: 64 inputs share a power of two as their scale,
+// of which the largest is less than 2^14.
+std::vector<float> to_integers(std::vector<float> rows, int64_t num_rows, int64_t in_features,
+                               int64_t stride) {
+  for (int64_t row = 0; row < num_rows; ++row) {
+    for (int64_t begin = 0; begin < in_features; begin += 64) {
+      const auto first = rows.begin() + row * stride + begin;
+      const auto last = first + std::min<int64_t>(64, in_features - begin);
+      float largest = 0;
+      std::for_each(first, last, [&](float x) { largest = std::max(largest, std::fabs(x)); });
+      const int exponent = largest == 0 ? 0 : std::ilogb(largest) - 13;
+      std::for_each(first, last, [&](float& x) {
+        x = std::ldexp(std::nearbyint(std::ldexp(x, -exponent)), exponent);
+      });
+    }
+  }
+  return rows;
+}
+
 // A weight of `form` on the device, and its values.
 class PackedWeight {
  public:
@@ -235,7 +259,10 @@ void expect_matches_reference(const Case& c, const Form& form, const DeviceGemm*
   }
 
   const std::vector<float> before = expected.outputs();
-  const std::vector<float> x = exact ? expected.x : to_bf16(expected.x);
+  std::vector<float> x = exact ? expected.x : to_bf16(expected.x);
+  if (!exact && !gemm_path && multiplies_integers(form.format)) {
+    x = to_integers(x, c.num_rows, c.in_features, expected.params.x_stride);
+  }
   expected.params.x = x.data();
   expected.params.weight = reinterpret_cast<const std::byte*>(weight.data());
   const std::vector<float> plain = plain_linear(expected.params, before);

@@ -55,4 +55,33 @@ __device__ inline void multiply_add<__half>(float (&c)[4], const uint32_t (&a)[4
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// c[16×8] += a[16×32] · b[32×8] of bytes: those of b signed, of a unsigned or signed. Lane l = 4 r
+// + s gives of a four neighbours each from rows r and r + 8 (registers 0, 2 and 1, 3), columns 4 s
+// (0, 1) and 16 + 4 s (2, 3); of b the same rows of column r. c as above.
+template <bool kUnsigned>
+__device__ inline void multiply_add_bytes(int (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                          uint32_t b1) {
+  if constexpr (kUnsigned) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};\n"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};\n"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
+// The same of half as much, c[16×8] += a[16×16] · b[16×8]: registers 0 and 1 of a, 0 of b.
+template <bool kUnsigned>
+__device__ inline void multiply_add_half(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  static_assert(kUnsigned);
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+      "{%0, %1, %2, %3};\n"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+
 }  // namespace lychee

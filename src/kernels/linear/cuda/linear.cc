@@ -36,7 +36,8 @@ bool fits(const DeviceLinearParams& p, int64_t num_rows, int slices) {
   const int64_t inputs = round_up<int64_t>(p.in_features, kInputsPerRound) / slices;
   const int64_t columns = num_rows > 8 ? 16 : 8;
   const int64_t rounded = num_rows * inputs * int64_t{sizeof(bf16)};
-  const int64_t sums = inputs / 32 * columns * kFloat;
+  // Sums, offsets and scales of integers: at most 18 bytes for 32 inputs.
+  const int64_t sums = num_rows * (inputs / 32) * 18 + num_rows * 64 + 16;
   const int64_t results = 2 * kDecodeWarps * 16 * columns * kFloat;
   if (p.rounded_x != nullptr) {
     return rounded <= kMaxInputBytes && rounded + sums + results <= shared_bytes();

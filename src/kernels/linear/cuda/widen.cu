@@ -27,16 +27,30 @@ __device__ void store(const WidenParams& p, int64_t row, int64_t column, float v
   }
 }
 
-// The eight values of a lane in run `run` of its tile.
+// The eight values of a lane in run `run` of its tile, of integers.
 template <typename Format>
-__device__ void lane_values(const typename Format::Tile& tile, int run, float row_scale,
-                            float (&values)[8]) {
-  constexpr int kGroup = Format::kGroup == 0 ? Format::kStepK : Format::kGroup;
-  float scale[Format::kStepK / kGroup] = {};
-  float min[4] = {};
-  if constexpr (Format::kGroup != 0) {
-    Format::scales(tile, scale, min);
+__device__ void integer_values(const typename Format::Tile& tile, int run, float (&values)[8]) {
+  float scale[Format::kStepK / Format::kGroup];
+  float min[4];
+  Format::scales(tile, scale, min);
+  uint32_t words[2];
+  Format::bytes(tile, run, words);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const uint32_t byte = words[i / 4] >> (i % 4 * 8) & 0xff;
+    const int code = Format::kUnsigned ? static_cast<int>(byte) - Format::kZero
+                                       : static_cast<int>(static_cast<int8_t>(byte));
+    const int slot = Format::slot_of(i);
+    const float value =
+        static_cast<float>(code) * scale[(run * 32 + slot / 4 * 16) / Format::kGroup];
+    values[slot] = Format::kHasMin ? value + min[run] : value;
   }
+}
+
+// The same, of floats.
+template <typename Format>
+__device__ void float_values(const typename Format::Tile& tile, int run, float row_scale,
+                             float (&values)[8]) {
   uint32_t weights[Format::kParts][4];
   Format::weights(tile, run, weights);
 #pragma unroll
@@ -47,10 +61,7 @@ __device__ void lane_values(const typename Format::Tile& tile, int run, float ro
       const float2 pair = unpack_pair<__nv_bfloat16>(weights[part][i / 2]);
       value += i % 2 == 0 ? pair.x : pair.y;
     }
-    if constexpr (Format::kGroup != 0) {
-      value *= scale[(run * 32 + i / 4 * 16) / kGroup];
-    }
-    values[i] = (Format::kRowScale ? value * row_scale : value) + (Format::kHasMin ? min[run] : 0);
+    values[i] = value * row_scale;
   }
 }
 
@@ -83,7 +94,11 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int run = 0; run < Format::kStepK / 32; ++run) {
       float values[8];
-      lane_values<Format>(tile, run, row_scale, values);
+      if constexpr (Format::kIntegers) {
+        integer_values<Format>(tile, run, values);
+      } else {
+        float_values<Format>(tile, run, row_scale, values);
+      }
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int place = Format::kRowMajor ? lane % 4 * 8 + i : i / 4 * 16 + lane % 4 * 4 + i % 4;

@@ -86,9 +86,11 @@ __global__ void __launch_bounds__(kRoundedThreads)
     const float factor = norm_factor(warp_squares, p.dim, p.eps);
     for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
       float values[8];
+      float weights[8];
       load_eight(values, x + i);
+      load_eight(weights, p.weight + i);
       *reinterpret_cast<uint4*>(p.y + row * p.y_stride + i) =
-          normalize_eight(values, factor, p.weight + i);
+          normalize_eight(values, factor, weights);
     }
     __syncthreads();  // before `warp_squares` is used again
   }

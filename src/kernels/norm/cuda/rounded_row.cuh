@@ -25,9 +25,7 @@ constexpr int kRoundedThreads = 512;
 }
 
 [[nodiscard]] __device__ inline uint4 normalize_eight(float (&values)[8], float factor,
-                                                      const float* weight) {
-  float weights[8];
-  load_eight(weights, weight);
+                                                      const float (&weights)[8]) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     values[i] = values[i] * factor * weights[i];

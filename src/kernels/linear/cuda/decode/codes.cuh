@@ -7,31 +7,10 @@
 
 #include "kernels/cuda/convert.cuh"
 
-// Integer codes to pairs of bf16 or f16, exactly. A small integer in the mantissa of 128 (bf16) or
-// 1024 (f16) is that number plus the integer: masks build it and one subtraction for two values
-// removes it, where a conversion instruction would run at an eighth of the rate.
+// Codes to floats, exactly. A small integer in the mantissa of an f16 1024 is that number plus the
+// integer: masks build it and one subtraction for two values removes it, where a conversion
+// instruction would run at an eighth of the rate.
 namespace lychee::linear::cuda {
-
-[[nodiscard]] __device__ inline uint32_t subtract_bf16(uint32_t a, uint32_t b) {
-  const __nv_bfloat162 difference = __hsub2(reinterpret_cast<const __nv_bfloat162&>(a),
-                                            reinterpret_cast<const __nv_bfloat162&>(b));
-  return reinterpret_cast<const uint32_t&>(difference);
-}
-
-// Codes of up to seven bits in the low bits of both halves, less kZero.
-template <int kZero>
-[[nodiscard]] __device__ inline uint32_t codes_to_bf16(uint32_t codes) {
-  constexpr uint32_t kOffset = 0x43004300U + kZero * 0x10001U;  // 128 + kZero
-  return subtract_bf16(codes | 0x43004300U, kOffset);
-}
-
-// Bytes 2 kHalf and 2 kHalf + 1 of `word`, signed.
-template <int kHalf>
-[[nodiscard]] __device__ inline uint32_t int8_to_bf16(uint32_t word) {
-  const uint32_t raised = __byte_perm(word, 0x43434343U, kHalf == 0 ? 0x4140 : 0x4342);
-  // 128 + the lower seven bits, less 128, or less 256 where the sign bit makes the exponent odd.
-  return subtract_bf16(raised & 0xff7fff7fU, raised & 0xff80ff80U);
-}
 
 // Bytes 2 kHalf and 2 kHalf + 1 of `word` as e4m3. Its fields in the place of bf16's are off by the
 // difference of the exponents' biases, a factor 2^120.

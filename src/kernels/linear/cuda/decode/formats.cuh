@@ -7,21 +7,25 @@
 #include "kernels/linear/cuda/decode/codes.cuh"
 
 // What a lane holds of a tile of eight rows of each DeviceFormat, and how it becomes operands of
-// the matrix instruction. Lane 4 g + c has row g of its band: of every run of 32 inputs eight
-// values, as four registers of bf16 pairs, of which the first two feed one instruction and the
-// other two the next.
+// the matrix instruction. Lane 4 g + c has row g of its band, of every run of 32 inputs eight
+// values.
 //
-// A format: kStepK inputs a tile; kBatch tiles are loaded at once; kGroup inputs share a scale (0:
-// none); kHasMin: codes have an offset as well; kParts: terms that a weight is the sum of;
-// kRowMajor: rows lie as in the file, else input i of a run belongs to lane i % 16 / 4.
+// A format: kStepK inputs a tile; kBatch tiles are loaded at once; kRowMajor: rows lie as in the
+// file, else input i of a run belongs to lane i % 16 / 4.
+//
+// Floats (kIntegers is false) become four registers of bf16 pairs, of which the first two feed one
+// instruction and the other two the next; kParts: terms that a weight is the sum of; kRowScale:
+// rows have a scale.
+//
+// Integers become two registers of codes, signed bytes or (kUnsigned) bytes less kZero, of which
+// byte i is the lane's value slot_of(i). kGroup inputs share a scale; kHasMin: an offset too.
 namespace lychee::linear::cuda {
 
 // 16 bytes of a row of bf16.
 struct FormatBf16 {
+  static constexpr bool kIntegers = false;
   static constexpr int kStepK = 32;
   static constexpr int kBatch = 4;
-  static constexpr int kGroup = 0;
-  static constexpr bool kHasMin = false;
   static constexpr bool kRowScale = false;
   static constexpr bool kRowMajor = true;
   static constexpr int kParts = 1;
@@ -61,18 +65,15 @@ struct FormatF16 : FormatBf16 {
 struct FormatBytes {
   static constexpr int kStepK = 64;
   static constexpr int kBatch = 2;
-  static constexpr bool kHasMin = false;
-  static constexpr bool kRowScale = false;
   static constexpr bool kRowMajor = false;
-  static constexpr int kParts = 1;
-  static constexpr int kHeaderBytes = 0;
   static __device__ uint2 words_of(const uint4& codes, int run) {
     return run == 0 ? make_uint2(codes.x, codes.y) : make_uint2(codes.z, codes.w);
   }
 };
 
 struct FormatFp8 : FormatBytes {
-  static constexpr int kGroup = 0;
+  static constexpr bool kIntegers = false;
+  static constexpr int kParts = 1;
   static constexpr bool kRowScale = true;
   static constexpr int kTileBytes = 512;
   static constexpr int kHeaderBytes = 32;
@@ -92,16 +93,21 @@ struct FormatFp8 : FormatBytes {
 };
 
 struct FormatInt8Base : FormatBytes {
+  static constexpr bool kIntegers = true;
+  static constexpr bool kUnsigned = false;
+  static constexpr int kZero = 0;
+  static constexpr __device__ int slot_of(int byte) { return byte; }
+  static constexpr bool kHasMin = false;
+  static constexpr bool kRowScale = false;
+  static constexpr int kHeaderBytes = 0;
   struct Tile {
     uint4 codes;
     uint32_t scales;
   };
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     const uint2 words = words_of(tile.codes, run);
-    w[0][0] = int8_to_bf16<0>(words.x);
-    w[0][1] = int8_to_bf16<1>(words.x);
-    w[0][2] = int8_to_bf16<0>(words.y);
-    w[0][3] = int8_to_bf16<1>(words.y);
+    w[0] = words.x;
+    w[1] = words.y;
   }
 };
 
@@ -131,34 +137,35 @@ struct FormatQ8_0 : FormatInt8Base {
 
 // 128 inputs: run r in word r of the nibbles, even slots of a lane in the lower halves.
 struct FormatNibbles {
+  static constexpr bool kIntegers = true;
+  static constexpr bool kUnsigned = true;
+  // 0, 4, 1, 5, 2, 6, 3, 7.
+  static constexpr __device__ int slot_of(int byte) { return byte % 2 * 4 + byte / 2; }
   static constexpr int kStepK = 128;
   static constexpr int kBatch = 2;
   static constexpr bool kRowScale = false;
   static constexpr bool kRowMajor = false;
-  static constexpr int kParts = 1;
   static constexpr int kHeaderBytes = 0;
   static __device__ uint32_t word_of(const uint4& codes, int run) {
     return run == 0 ? codes.x : run == 1 ? codes.y : run == 2 ? codes.z : codes.w;
   }
-  template <int kZero>
-  static __device__ void four_bits(const uint4& codes, int run, uint32_t (&w)[1][4]) {
+  static __device__ void four_bits(const uint4& codes, int run, uint32_t (&w)[2]) {
     const uint32_t word = word_of(codes, run);
+    w[0] = word & 0x0f0f0f0fU;
+    w[1] = (word >> 4) & 0x0f0f0f0fU;
+  }
+  // `high` has the fifth bits of slots 2 i and 2 i + 1 in the bits 4 run + i of its halves.
+  static __device__ void five_bits(const uint4& codes, uint32_t high, int run, uint32_t (&w)[2]) {
+    four_bits(codes, run, w);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      w[0][i] = codes_to_bf16<kZero>((word >> (4 * i)) & 0x000f000fU);
+    for (int i = 0; i < 2; ++i) {
+      w[i] |= shifted(high, 4 - (4 * run + i)) & 0x00100010U;
+      w[i] |= shifted(high, 12 - (4 * run + i + 2)) & 0x10001000U;
     }
   }
-  // `high` has bit 4 run + i of pair i.
-  template <int kZero>
-  static __device__ void five_bits(const uint4& codes, uint32_t high, int run,
-                                   uint32_t (&w)[1][4]) {
-    const uint32_t word = word_of(codes, run);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int bit = 4 * run + i;
-      const uint32_t fifth = bit < 4 ? high << (4 - bit) : high >> (bit - 4);
-      w[0][i] = codes_to_bf16<kZero>(((word >> (4 * i)) & 0x000f000fU) | (fifth & 0x00100010U));
-    }
+  // To the left, or to the right where negative.
+  static __device__ uint32_t shifted(uint32_t word, int left) {
+    return left >= 0 ? word << left : word >> -left;
   }
 };
 
@@ -169,6 +176,7 @@ __device__ inline void scales_and_minima(const uint4& halves, float (&scale)[4],
 }
 
 struct FormatInt4 : FormatNibbles {
+  static constexpr int kZero = 8;
   static constexpr int kGroup = 64;
   static constexpr bool kHasMin = false;
   static constexpr int kTileBytes = 544;
@@ -179,8 +187,8 @@ struct FormatInt4 : FormatNibbles {
   static __device__ Tile load(const std::byte* tile, int lane) {
     return {load_once_16(tile + lane * 16), load_once_4(tile + 512 + lane / 4 * 4)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    four_bits<8>(tile.codes, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    four_bits(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[2], float* /*min*/) {
     halves_to_floats(tile.scales, scale);
@@ -188,6 +196,7 @@ struct FormatInt4 : FormatNibbles {
 };
 
 struct FormatInt4G32 : FormatNibbles {
+  static constexpr int kZero = 8;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = false;
   static constexpr int kTileBytes = 576;
@@ -198,8 +207,8 @@ struct FormatInt4G32 : FormatNibbles {
   static __device__ Tile load(const std::byte* tile, int lane) {
     return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    four_bits<8>(tile.codes, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    four_bits(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
     halves_to_floats(tile.scales, scale);
@@ -207,6 +216,7 @@ struct FormatInt4G32 : FormatNibbles {
 };
 
 struct FormatQ4_1 : FormatNibbles {
+  static constexpr int kZero = 0;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = true;
   static constexpr int kTileBytes = 640;
@@ -217,8 +227,8 @@ struct FormatQ4_1 : FormatNibbles {
   static __device__ Tile load(const std::byte* tile, int lane) {
     return {load_once_16(tile + lane * 16), load_once_16(tile + 512 + lane / 4 * 16)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    four_bits<0>(tile.codes, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    four_bits(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
     scales_and_minima(tile.scales, scale, min);
@@ -226,6 +236,7 @@ struct FormatQ4_1 : FormatNibbles {
 };
 
 struct FormatQ5_0 : FormatNibbles {
+  static constexpr int kZero = 16;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = false;
   static constexpr int kTileBytes = 704;
@@ -238,8 +249,8 @@ struct FormatQ5_0 : FormatNibbles {
     return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
             load_once_4(tile + 512 + lane * 4)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    five_bits<16>(tile.codes, tile.high, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    five_bits(tile.codes, tile.high, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* /*min*/) {
     halves_to_floats(tile.scales, scale);
@@ -247,6 +258,7 @@ struct FormatQ5_0 : FormatNibbles {
 };
 
 struct FormatQ5_1 : FormatNibbles {
+  static constexpr int kZero = 0;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = true;
   static constexpr int kTileBytes = 768;
@@ -259,8 +271,8 @@ struct FormatQ5_1 : FormatNibbles {
     return {load_once_16(tile + lane * 16), load_once_16(tile + 640 + lane / 4 * 16),
             load_once_4(tile + 512 + lane * 4)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    five_bits<0>(tile.codes, tile.high, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    five_bits(tile.codes, tile.high, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
     scales_and_minima(tile.scales, scale, min);
@@ -280,6 +292,7 @@ __device__ inline void k_scales(const uint2& bytes, uint32_t super, float (&scal
 }
 
 struct FormatQ4_K : FormatNibbles {
+  static constexpr int kZero = 0;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = true;
   static constexpr int kTileBytes = 608;
@@ -292,8 +305,8 @@ struct FormatQ4_K : FormatNibbles {
     return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8),
             load_once_4(tile + 576 + lane / 4 * 4)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    four_bits<0>(tile.codes, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    four_bits(tile.codes, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
     k_scales(tile.scales, tile.super, scale, min);
@@ -301,6 +314,7 @@ struct FormatQ4_K : FormatNibbles {
 };
 
 struct FormatQ5_K : FormatNibbles {
+  static constexpr int kZero = 0;
   static constexpr int kGroup = 32;
   static constexpr bool kHasMin = true;
   static constexpr int kTileBytes = 736;
@@ -314,8 +328,8 @@ struct FormatQ5_K : FormatNibbles {
     return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
             load_once_4(tile + 704 + lane / 4 * 4), load_once_4(tile + 512 + lane * 4)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
-    five_bits<0>(tile.codes, tile.high, run, w);
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
+    five_bits(tile.codes, tile.high, run, w);
   }
   static __device__ void scales(const Tile& tile, float (&scale)[4], float* min) {
     k_scales(tile.scales, tile.super, scale, min);
@@ -323,6 +337,11 @@ struct FormatQ5_K : FormatNibbles {
 };
 
 struct FormatQ6_K : FormatNibbles {
+  static constexpr int kZero = 32;
+  // 0, 2, 1, 3, 4, 6, 5, 7.
+  static constexpr __device__ int slot_of(int byte) {
+    return byte / 4 * 4 + byte % 2 * 2 + byte / 2 % 2;
+  }
   static constexpr int kGroup = 16;
   static constexpr bool kHasMin = false;
   static constexpr int kTileBytes = 848;
@@ -336,14 +355,17 @@ struct FormatQ6_K : FormatNibbles {
     return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane * 8),
             load_once_8(tile + 768 + lane / 4 * 8), load_once_2(tile + 832 + lane / 4 * 2)};
   }
-  static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
+  // Slots 0 … 3, which share a scale, in one register and 4 … 7 in the other.
+  static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     const uint32_t word = word_of(tile.codes, run);
     const uint32_t high = run < 2 ? tile.high.x : tile.high.y;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int bit = 2 * (4 * (run % 2) + i);
-      const uint32_t top = bit < 4 ? high << (4 - bit) : high >> (bit - 4);
-      w[0][i] = codes_to_bf16<32>(((word >> (4 * i)) & 0x000f000fU) | (top & 0x00300030U));
+    for (int i = 0; i < 2; ++i) {
+      const int bit = 8 * (run % 2) + 4 * i;  // of the two upper bits of slots 4 i and 4 i + 1
+      w[i] = shifted(word, -8 * i) & 0x000f000fU;
+      w[i] |= shifted(word, 4 - 8 * i) & 0x0f000f00U;
+      w[i] |= shifted(high, 4 - bit) & 0x00300030U;
+      w[i] |= shifted(high, 12 - (bit + 2)) & 0x30003000U;
     }
   }
   static __device__ void scales(const Tile& tile, float (&scale)[8], float* /*min*/) {

@@ -7,10 +7,12 @@
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/eight.cuh"
 #include "kernels/cuda/warp.cuh"
+#include "kernels/linear/cuda/decode/integer_inputs.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 #include "kernels/norm/cuda/rounded_row.cuh"
 
-// How activations come to a block: rounded to bf16, in the order in which lanes take them.
+// How activations come to a block: rounded to bf16, and made integers for formats of those, in the
+// order in which lanes take them.
 namespace lychee::linear::cuda {
 
 // Where inputs 4 quad … of a run lie in its 64 bytes.
@@ -102,17 +104,52 @@ __device__ inline void sum_squares(int num_rows, int eights, const float* raw,
   __syncthreads();
 }
 
-// Rounds inputs in f32, or their norm. A thread's are of one place in every row, in `raw` and in
-// `inputs`.
+// Where a thread's eight inputs lie in a row of f32: those of an item of integer_inputs.cuh, or
+// neighbours.
+template <typename Format>
+__device__ void load_inputs(float (&values)[8], const float* row, int i) {
+  if constexpr (Format::kIntegers) {
+    const float* const run = row + i / 4 * 32 + i % 4 * 4;
+    const float4 first = *reinterpret_cast<const float4*>(run);
+    const float4 second = *reinterpret_cast<const float4*>(run + 16);
+    values[0] = first.x;
+    values[1] = first.y;
+    values[2] = first.z;
+    values[3] = first.w;
+    values[4] = second.x;
+    values[5] = second.y;
+    values[6] = second.z;
+    values[7] = second.w;
+  } else {
+    load_eight(values, row + 8 * i);
+  }
+}
+
+// Stages eight rounded inputs.
+template <typename Traits>
+__device__ void store_rounded(const DecodeShare<Traits>& share, const Staged<Traits>& staged, int i,
+                              int row, int num_rows, const uint4& rounded) {
+  using Format = typename Traits::Format;
+  if constexpr (Format::kIntegers) {
+    store_item(staged, i, row, share.runs, num_rows, rounded);
+  } else {
+    std::byte* out = staged.values + (i / 4 * num_rows + row) * 64;
+    *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2)) = {rounded.x, rounded.y};
+    *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2 + 1)) = {rounded.z, rounded.w};
+  }
+}
+
+// Rounds inputs in f32, or their norm.
 template <typename Traits>
 __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             std::byte* inputs, float* raw) {
+                             const Staged<Traits>& staged) {
   using Format = typename Traits::Format;
   __shared__ float warp_squares[kMaxFusedNormRows * kDecodeWarps];
   const bool aligned =
       p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
+  float* const raw = staged.results;
   const int eights = share.runs * 4;
-  // All copies are under way before the first is waited for; a thread waits for its own alone.
+  // All copies are under way before the first is waited for.
 #pragma unroll 1
   for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
     const int first = share.first_input(i / 4) + 8 * (i % 4);
@@ -127,6 +164,8 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   const bool norms = p.norm_weight != nullptr;
   if (norms) {
     sum_squares(p.num_rows, eights, raw, warp_squares);
+  } else if (Format::kIntegers) {
+    __syncthreads();  // threads take what others have fetched
   }
 #pragma unroll 1
   for (int row = 0; row < p.num_rows; ++row) {
@@ -136,71 +175,34 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
 #pragma unroll 1
     for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
       float values[8];
-      load_eight(values, raw + 8 * (row * eights + i));
-      const uint4 rounded =
-          norms ? norm::cuda::normalize_eight(values, factor, raw + 8 * (p.num_rows * eights + i))
-                : pack_eight<__nv_bfloat16>(values);
-      std::byte* out = inputs + (i / 4 * p.num_rows + row) * 64;
-      *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2)) = {rounded.x, rounded.y};
-      *reinterpret_cast<uint2*>(out + quad_offset<Format>(i % 4 * 2 + 1)) = {rounded.z, rounded.w};
+      load_inputs<Format>(values, raw + 8 * row * eights, i);
+      uint4 rounded;
+      if (norms) {
+        float weights[8];
+        load_inputs<Format>(weights, raw + 8 * p.num_rows * eights, i);
+        rounded = norm::cuda::normalize_eight(values, factor, weights);
+      } else {
+        rounded = pack_eight<__nv_bfloat16>(values);
+      }
+      store_rounded(share, staged, i, row, p.num_rows, rounded);
     }
   }
 }
 
-// Sums every run of the inputs, four threads each.
-template <typename Traits>
-__device__ void sum_runs(int runs, int num_rows, const std::byte* inputs, float* sums) {
-  using Format = typename Traits::Format;
-  const int piece = threadIdx.x % 4;
-  const unsigned quad = 0xfU << (threadIdx.x % kWarpSize / 4 * 4);
-  // The run and the row of this thread's slot, without a division for each of them.
-  constexpr int kSlots = kDecodeThreads / 4;
-  int run = threadIdx.x / 4 / num_rows;
-  int row = threadIdx.x / 4 % num_rows;
-  const int run_step = kSlots / num_rows;
-  const int row_step = kSlots % num_rows;
-#pragma unroll 1
-  while (run < runs) {
-    const std::byte* run_inputs = inputs + (run * num_rows + row) * 64;
-    const auto low = *reinterpret_cast<const uint2*>(run_inputs + quad_offset<Format>(2 * piece));
-    const auto high =
-        *reinterpret_cast<const uint2*>(run_inputs + quad_offset<Format>(2 * piece + 1));
-    float sum = 0;
-    for (const uint32_t pair : {low.x, low.y, high.x, high.y}) {
-      const float2 rounded = unpack_pair<__nv_bfloat16>(pair);
-      sum += rounded.x + rounded.y;
-    }
-    sum += __shfl_xor_sync(quad, sum, 1);
-    sum += __shfl_xor_sync(quad, sum, 2);
-    if (piece == 0) {
-      sums[run * 8 * Traits::kColumnTiles + row] = sum;
-    }
-    run += run_step;
-    row += row_step;
-    if (row >= num_rows) {
-      row -= num_rows;
-      ++run;
-    }
-  }
-}
-
-// Brings this block's share of the activations to `inputs`, and the sums of its runs to `sums`, for
-// all of its threads. `raw`: room for those in f32.
+// Brings this block's share of the activations to `staged`, for all of its threads.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             std::byte* inputs, float* sums, float* raw) {
-  if (p.x == nullptr) {
-    copy_inputs(p, share, inputs);
+                             const Staged<Traits>& staged) {
+  if (p.x != nullptr) {
+    round_inputs(p, share, staged);
+  } else if constexpr (Traits::Format::kIntegers) {
+    stage_rounded_integers(p, share, staged);
+  } else {
+    copy_inputs(p, share, staged.values);
     commit_copies();
     wait_for_copies<0>();
-  } else {
-    round_inputs(p, share, inputs, raw);
   }
   __syncthreads();
-  if constexpr (Traits::Format::kHasMin) {
-    sum_runs<Traits>(share.runs, p.num_rows, inputs, sums);
-    __syncthreads();
-  }
 }
 
 }  // namespace lychee::linear::cuda

@@ -16,7 +16,7 @@ constexpr int kMaxSlices = kDecodeWarps;
 constexpr int kInputsPerRound = 4096;
 // Of up to so many rows each block makes the RMSNorm itself. That reads f32 instead of bf16 and
 // takes all blocks two more barriers; from more rows on it is dearer than a launch of its own.
-constexpr int kMaxFusedNormRows = 4;
+constexpr int kMaxFusedNormRows = 2;
 constexpr int64_t kCounterBytes = 4096;  // one int a column of blocks, at the workspace's start
 
 // Output rows in tiles of two bands. Where outputs are products of gate and up, a tile is the same
@@ -53,6 +53,11 @@ struct DecodeLaunch {
   int64_t band_bytes;
   int num_slices;   // power of two
   int num_columns;  // of blocks; grid: (num_columns, num_slices)
+  // By launch_decode(): lanes of a block, tiles of the format in a row, and batches of a lane to a
+  // tile. A division on the device would stand before the first load.
+  int num_lanes;
+  int num_steps;
+  int num_batches;
   int* counters;    // [num_columns], zero before and after
   float* partials;  // [num_slices, num_tiles, 16 · columns of the kernel]
 };

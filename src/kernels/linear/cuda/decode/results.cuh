@@ -4,9 +4,29 @@
 
 namespace lychee::linear::cuda {
 
-// The results of the matrix instruction that one lane holds: output rows lane / 4 of both bands
-// (x, y and z, w), activation rows 2 (lane % 4) and the next of a column tile. A tile has
-// kTileResults / 4 of them, column tile by column tile.
+// A fragment is what one lane holds of a column tile's results: output rows lane / 4 of both bands
+// (x, y and z, w) for two activation rows (x, z and y, w). A tile has kTileResults / 4 of them,
+// column tile by column tile.
+struct FragmentRows {
+  int first, second;
+};
+template <typename Format>
+__device__ FragmentRows fragment_rows(int fragment) {
+  const int tile = fragment / kWarpSize * 8;
+  const int column = fragment % 4;
+  return Format::kIntegers ? FragmentRows{tile + column, tile + column + 4}
+                           : FragmentRows{tile + 2 * column, tile + 2 * column + 1};
+}
+
+// Which of four lanes has a row of a column tile, and whether as its second.
+struct RowPlace {
+  int lane, second;
+};
+template <typename Format>
+__device__ RowPlace fragment_of(int row) {
+  return Format::kIntegers ? RowPlace{row % 4, row / 4} : RowPlace{row / 2, row % 2};
+}
+
 __device__ inline float4 tree_sum(float4 (&values)[kDecodeWarps]) {
 #pragma unroll
   for (int width = 1; width < kDecodeWarps; width *= 2) {
@@ -52,39 +72,39 @@ __device__ inline float silu_times(float gate, float up) {
 }
 
 // What the results of `fragment` of a tile are added to: zeros unless `accumulate`.
-__device__ inline float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
+template <typename Format>
+__device__ float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
   if (!p.accumulate) {
     return {0, 0, 0, 0};
   }
-  const int lane = fragment % kWarpSize;
-  const int row = fragment / kWarpSize * 8 + lane % 4 * 2;
+  const auto [row, next] = fragment_rows<Format>(fragment);
   const DecodeTarget& target = target_of(p, tile);
-  const int output = (tile - target.first_tile) * 16 + lane / 4;
+  const int output = (tile - target.first_tile) * 16 + fragment % kWarpSize / 4;
   const auto load = [&](int r, int o) {
     const float* y = output_of(p, target, r, o);
     return y != nullptr ? *y : 0.0F;
   };
-  return {load(row, output), load(row + 1, output), load(row, output + 8),
-          load(row + 1, output + 8)};
+  return {load(row, output), load(next, output), load(row, output + 8), load(next, output + 8)};
 }
 
 // Writes the results of `fragment` of a tile to where they belong.
-__device__ inline void store_results(const DecodeLaunch& p, int tile, int fragment,
-                                     const float4& sum, const float4& residual) {
-  const int lane = fragment % kWarpSize;
-  const int row = fragment / kWarpSize * 8 + lane % 4 * 2;
+template <typename Format>
+__device__ void store_results(const DecodeLaunch& p, int tile, int fragment, const float4& sum,
+                              const float4& residual) {
+  const auto [row, next] = fragment_rows<Format>(fragment);
+  const int output_of_tile = fragment % kWarpSize / 4;
   if (p.swiglu) {
-    const int output = tile * 8 + lane / 4;
+    const int output = tile * 8 + output_of_tile;
     store_swiglu(p, row, output, silu_times(sum.x, sum.z));
-    store_swiglu(p, row + 1, output, silu_times(sum.y, sum.w));
+    store_swiglu(p, next, output, silu_times(sum.y, sum.w));
     return;
   }
   const DecodeTarget& target = target_of(p, tile);
-  const int output = (tile - target.first_tile) * 16 + lane / 4;
+  const int output = (tile - target.first_tile) * 16 + output_of_tile;
   store_output(p, target, row, output, sum.x, residual.x);
-  store_output(p, target, row + 1, output, sum.y, residual.y);
+  store_output(p, target, next, output, sum.y, residual.y);
   store_output(p, target, row, output + 8, sum.z, residual.z);
-  store_output(p, target, row + 1, output + 8, sum.w, residual.w);
+  store_output(p, target, next, output + 8, sum.w, residual.w);
 }
 
 // Where a slice leaves its part of a tile's results for the last block of the column.
@@ -95,12 +115,12 @@ __device__ float4* partial_of(const DecodeLaunch& p, int slice, int tile, int fr
          fragment;
 }
 
-// Adds up the warps' results of `num_slices` tiles, neighbours first, and stores or hands them on.
-// The sums of a slice are those that the whole sum goes through, so that the number of slices does
-// not change it. `residual`: this thread's of the only slice.
+// Leaves the sums over a slice's warps of `num_slices` tiles for merge_slices(): neighbours first,
+// so that they are those that the whole sum goes through and the number of slices does not change
+// it.
 template <typename Traits>
-__device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results, int first_tile,
-                             const float4& residual) {
+__device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, const float* results,
+                                            int first_tile) {
   constexpr int kFragments = Traits::kTileResults / 4;
   for (int i = threadIdx.x; i < p.num_slices * kFragments; i += kDecodeThreads) {
     const int tile_of_block = i / kFragments;
@@ -118,18 +138,87 @@ __device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* resu
                                                                   Traits::kTileResults)[fragment];
       }
     }
-    const float4 sum = tree_sum(values);
-    if (p.num_slices > 1) {
-      *partial_of<Traits>(p, static_cast<int>(blockIdx.y), tile, fragment) = sum;
-    } else {
-      store_results(p, tile, fragment, sum, residual);
-    }
+    *partial_of<Traits>(p, static_cast<int>(blockIdx.y), tile, fragment) = tree_sum(values);
   }
 }
 
+// What one thread makes of the only slice of a tile: one output of one row. All other warps wait
+// for it at the next tile, so it is as little as can be.
+template <typename Traits>
+class TileOutput {
+ public:
+  // Before the warps' results are there.
+  __device__ TileOutput(const DecodeLaunch& p, int tile) : target_(target_of(p, tile)) {
+    const int outputs = p.swiglu ? kBandRows : 2 * kBandRows;
+    const int thread = static_cast<int>(threadIdx.x);
+    row_ = thread / outputs;
+    place_ = thread % outputs;
+    const int64_t output = int64_t{tile - target_.first_tile} * outputs + place_;
+    exists_ = row_ < p.num_rows && output < target_.out_features;
+    if (!exists_) {
+      return;
+    }
+    y_ = target_.y + row_ * target_.y_stride + output;
+    rounded_ = p.rounded_swiglu + row_ * int64_t{target_.out_features} + output;
+    if (p.accumulate) {
+      residual_ = *y_;
+    }
+    if (target_.bias != nullptr) {
+      bias_ = target_.bias[output];
+    }
+  }
+  __device__ void finish(const DecodeLaunch& p, const float* results) const {
+    if (!exists_) {
+      return;
+    }
+    const float sum = sum_of(results, place_);
+    if (!p.swiglu) {
+      const float value = sum + bias_;
+      *y_ = p.accumulate ? residual_ + value : value;
+      return;
+    }
+    const float product = silu_times(sum, sum_of(results, place_ + kBandRows));
+    if (p.rounded_swiglu == nullptr) {
+      *y_ = product;
+    } else {
+      *reinterpret_cast<__nv_bfloat16*>(rounded_) = __float2bfloat16_rn(product);
+    }
+  }
+
+ private:
+  // Over the warps, of an output of the tile's two bands.
+  __device__ float sum_of(const float* results, int output) const {
+    const auto [lane, second] = fragment_of<typename Traits::Format>(row_ % 8);
+    const float* const mine = results + row_ / 8 * kFragment + (output % kBandRows * 4 + lane) * 4 +
+                              output / kBandRows * 2 + second;
+    float values[kDecodeWarps];
+#pragma unroll
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      values[w] = mine[w * Traits::kTileResults];
+    }
+#pragma unroll
+    for (int width = 1; width < kDecodeWarps; width *= 2) {
+#pragma unroll
+      for (int i = 0; i < kDecodeWarps; i += 2 * width) {
+        values[i] += values[i + width];
+      }
+    }
+    return values[0];
+  }
+
+  const DecodeTarget& target_;
+  int row_;
+  int place_;
+  bool exists_;
+  float* y_ = nullptr;
+  bf16* rounded_ = nullptr;
+  float residual_ = 0;
+  float bias_ = 0;
+};
+
 // The last block of a column to arrive adds up the slices of all of its tiles.
 template <typename Traits>
-__device__ void merge_slices(const DecodeLaunch& p) {
+__device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
   constexpr int kFragments = Traits::kTileResults / 4;
   __shared__ bool last;
   __threadfence();
@@ -155,7 +244,7 @@ __device__ void merge_slices(const DecodeLaunch& p) {
     if (tile >= p.num_tiles) {
       continue;
     }
-    const float4 residual = load_residual(p, tile, i % kFragments);
+    const float4 residual = load_residual<typename Traits::Format>(p, tile, i % kFragments);
     float4 values[kDecodeWarps];
 #pragma unroll
     for (int slice = 0; slice < kDecodeWarps; ++slice) {
@@ -163,7 +252,7 @@ __device__ void merge_slices(const DecodeLaunch& p) {
                           ? __ldcg(partial_of<Traits>(p, slice, tile, i % kFragments))
                           : float4{0, 0, 0, 0};
     }
-    store_results(p, tile, i % kFragments, tree_sum(values), residual);
+    store_results<typename Traits::Format>(p, tile, i % kFragments, tree_sum(values), residual);
   }
 }
 

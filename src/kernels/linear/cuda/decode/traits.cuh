@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/launch.h"
 
@@ -8,11 +11,12 @@ namespace lychee::linear::cuda {
 constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;
 constexpr int kFragment = 128;  // results of a matrix instruction
 
-// Everything that follows from format and number of rows.
-template <typename Format_, int kColumnTiles_>
+// Everything that follows from format and number of rows, at most kMaxRows.
+template <typename Format_, int kMaxRows_>
 struct DecodeTraits {
   using Format = Format_;
-  static constexpr int kColumnTiles = kColumnTiles_;  // of eight activation rows
+  static constexpr int kMaxRows = kMaxRows_;
+  static constexpr int kColumnTiles = (kMaxRows + 7) / 8;  // of eight activation rows
   static constexpr int kRunsPerTile = Format::kStepK / 32;
   static constexpr int kRunsPerBatch = Format::kBatch * kRunsPerTile;  // of one lane of the sum
   static constexpr int kTileResults = kFragment * kColumnTiles;
@@ -24,18 +28,12 @@ template <typename Traits>
 struct DecodeShare {
   int lanes;       // of the sum, in this block
   int first_lane;  // the first of them
-  int batches;     // of a lane, to a tile
   int runs;        // of 32 inputs, of this block's lanes
-  int num_steps;   // tiles of the format in a row
 
-  __device__ explicit DecodeShare(const DecodeLaunch& p) {
-    lanes = kDecodeWarps / p.num_slices;
-    first_lane = static_cast<int>(blockIdx.y) * lanes;
-    num_steps = (p.in_features + Traits::Format::kStepK - 1) / Traits::Format::kStepK;
-    constexpr int kBatchSteps = kDecodeWarps * Traits::Format::kBatch;
-    batches = (num_steps + kBatchSteps - 1) / kBatchSteps;
-    runs = batches * lanes * Traits::kRunsPerBatch;
-  }
+  __device__ explicit DecodeShare(const DecodeLaunch& p)
+      : lanes(p.num_lanes),
+        first_lane(static_cast<int>(blockIdx.y) * lanes),
+        runs(p.num_batches * lanes * Traits::kRunsPerBatch) {}
   // The first input of run `run` of this block.
   __device__ int first_input(int run) const {
     const int in_batch = lanes * Traits::kRunsPerBatch;
@@ -45,24 +43,61 @@ struct DecodeShare {
   }
 };
 
-// Shared memory: activations bf16 [runs, num_rows, 32]; their sums f32 [runs, columns] for formats
-// that have an offset; then f32 [num_rows, runs, 32] on their way to becoming bf16 and the weight
-// of their norm f32 [runs, 32], where there are such, and in the same place afterwards partial
-// results f32 [2, warps, columns, 128].
+// What a block has in shared memory of its share of the activations. Integers are two signed
+// bytes, 256 high + low, times a scale for each 64 inputs.
 template <typename Traits>
-__host__ __device__ inline int decode_inputs_bytes(int runs, int num_rows) {
-  return runs * num_rows * 64;
-}
-template <typename Traits>
-__host__ __device__ inline int decode_sums_bytes(int runs) {
-  return Traits::Format::kHasMin ? runs * 8 * Traits::kColumnTiles * 4 : 0;
-}
+struct Staged {
+  using Format = typename Traits::Format;
+  static constexpr int kRunBytes = 64;  // of a row
+
+  // bf16 [runs, num_rows, 32]; or bytes [runs / 2, num_rows, high and low, lane's 4, run's 2, 8],
+  // in the format's order.
+  std::byte* values;
+  float* sums;    // of runs, for formats with an offset: [num_rows, runs]
+  int2* offsets;  // of high and low bytes times -kZero: [num_rows, groups of a scale]
+  float* scales;  // [num_rows, runs / 2]
+  // Partial results f32 [2, warps, columns, 128]. Before that, f32 [num_rows, runs, 32] on their
+  // way to `values` and the weight of their norm [runs, 32], where there are such.
+  float* results;
+
+  // Of a row: strides that leave four rows in different banks.
+  static __host__ __device__ constexpr int sums_of(int runs) {
+    if constexpr (Format::kIntegers) {
+      return Format::kHasMin ? runs + 4 : 0;
+    }
+    return 0;
+  }
+  static __host__ __device__ constexpr int offsets_of(int runs) {
+    if constexpr (Format::kIntegers) {
+      return Format::kZero == 0 ? 0 : runs * 32 / Format::kGroup + 2;
+    }
+    return 0;
+  }
+  static __host__ __device__ constexpr int scales_of(int runs) {
+    return Format::kIntegers ? runs / 2 + 2 : 0;
+  }
+  // Of all rows, rounded up to what results are aligned to.
+  static __host__ __device__ constexpr int all_scales(int runs, int num_rows) {
+    return (num_rows * scales_of(runs) + 3) / 4 * 4;
+  }
+  // Without the results.
+  static __host__ __device__ int bytes(int runs, int num_rows) {
+    return num_rows * (runs * kRunBytes + sums_of(runs) * 4 + offsets_of(runs) * 8) +
+           all_scales(runs, num_rows) * 4;
+  }
+  __device__ Staged(std::byte* shared, int runs, int num_rows)
+      : values(shared),
+        sums(reinterpret_cast<float*>(values + runs * num_rows * kRunBytes)),
+        offsets(reinterpret_cast<int2*>(sums + num_rows * sums_of(runs))),
+        scales(reinterpret_cast<float*>(offsets + num_rows * offsets_of(runs))),
+        results(scales + all_scales(runs, num_rows)) {}
+};
+
 // float_rows: of activations in f32 and norm weights.
 template <typename Traits>
-__host__ __device__ inline int decode_shared_bytes(int runs, int num_rows, int float_rows) {
-  const int floats = runs * float_rows * 128;
-  return decode_inputs_bytes<Traits>(runs, num_rows) + decode_sums_bytes<Traits>(runs) +
-         (floats > Traits::kSumBytes ? floats : Traits::kSumBytes);
+__host__ inline int decode_shared_bytes(int runs, int num_rows, int float_rows) {
+  return Staged<Traits>::bytes(runs, num_rows) +
+         std::max(runs * float_rows * 128, Traits::kSumBytes);
 }
 
 // The weight that a tile belongs to.

@@ -1,0 +1,133 @@
+#pragma once
+
+#include "kernels/cuda/matrix.cuh"
+#include "kernels/linear/cuda/decode/traits.cuh"
+
+namespace lychee::linear::cuda {
+
+// The products of a warp's tiles for formats of integers. Of a matrix instruction's eight columns
+// two belong to an activation row, the first to its high bytes and the second to its low ones: so
+// lane 4 g + c has both sums of row c and of the outputs g of both bands, and they are exact.
+template <typename Traits>
+class IntegerProducts {
+ public:
+  using Format = typename Traits::Format;
+  using Tile = typename Format::Tile;
+
+  // Adds those of one tile of the format, whose first run is `run` of the block's `runs`.
+  __device__ void add_tile(const Tile& low, const Tile& high, const Staged<Traits>& staged, int run,
+                           int runs, int num_rows, int lane) {
+    const Scales low_scales(low);
+    const Scales high_scales(high);
+#pragma unroll
+    for (int pair = 0; pair < kRuns / 2; ++pair) {
+      uint32_t codes[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        codes_of(low, high, 2 * pair + i, codes[i]);
+      }
+#pragma unroll
+      for (int tile = 0; tile < kRowTiles; ++tile) {
+        // Rows beyond the last repeat it; nobody looks at what they give.
+        const int column_row = min(4 * tile + lane / 8, num_rows - 1);
+        const int pair_of_block = run / 2 + pair;
+        const uint4 x = *reinterpret_cast<const uint4*>(
+            staged.values + (pair_of_block * num_rows + column_row) * 128 + lane / 4 % 2 * 64 +
+            lane % 4 * 16);
+        const int row = min(4 * tile + lane % 4, num_rows - 1);
+        const float scale = staged.scales[row * Staged<Traits>::scales_of(runs) + pair_of_block];
+        const int2* offsets = staged.offsets + row * Staged<Traits>::offsets_of(runs) +
+                              (run + 2 * pair) * 32 / Format::kGroup;
+        add_pair(acc_[tile], codes, x, offsets, low_scales.scale + pair * kGroups,
+                 high_scales.scale + pair * kGroups, scale);
+        if constexpr (Format::kHasMin) {
+          const float2 sums = *reinterpret_cast<const float2*>(
+              staged.sums + row * Staged<Traits>::sums_of(runs) + run + 2 * pair);
+          add_offsets(acc_[tile][0], low_scales.min + 2 * pair, sums);
+          add_offsets(acc_[tile][1], high_scales.min + 2 * pair, sums);
+        }
+      }
+    }
+  }
+
+  // Leaves fragment `lane` of each column tile for TileOutput or leave_partials(), and begins anew.
+  __device__ void leave(float* results, int lane) {
+#pragma unroll
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      float second[2] = {0, 0};
+      if constexpr (kRowTiles > 1) {
+        second[0] = acc_[2 * column + 1][0];
+        second[1] = acc_[2 * column + 1][1];
+      }
+      *reinterpret_cast<float4*>(results + column * kFragment + lane * 4) = {
+          acc_[2 * column][0], second[0], acc_[2 * column][1], second[1]};
+    }
+#pragma unroll
+    for (int tile = 0; tile < kRowTiles; ++tile) {
+      acc_[tile][0] = acc_[tile][1] = 0;
+    }
+  }
+
+ private:
+  static constexpr int kRowTiles = Traits::kMaxRows / 4;
+  static constexpr int kRuns = Traits::kRunsPerTile;
+  static constexpr int kGroups = 64 / Format::kGroup;  // of two runs
+
+  struct Scales {
+    float scale[Format::kStepK / Format::kGroup];
+    float min[4];  // of runs, for formats that have them
+
+    __device__ explicit Scales(const Tile& tile) { Format::scales(tile, scale, min); }
+  };
+
+  static __device__ void codes_of(const Tile& low, const Tile& high, int run,
+                                  uint32_t (&codes)[4]) {
+    uint32_t of_low[2];
+    uint32_t of_high[2];
+    Format::bytes(low, run, of_low);
+    Format::bytes(high, run, of_high);
+    codes[0] = of_low[0];
+    codes[1] = of_high[0];
+    codes[2] = of_low[1];
+    codes[3] = of_high[1];
+  }
+
+  static __device__ void add_offsets(float& acc, const float* min, const float2& sums) {
+    acc = fmaf(min[0], sums.x, acc);
+    acc = fmaf(min[1], sums.y, acc);
+  }
+
+  // acc += the products of two runs, group by group.
+  static __device__ void add_pair(float (&acc)[2], const uint32_t (&codes)[2][4], const uint4& x,
+                                  const int2* offsets, const float* low, const float* high,
+                                  float scale) {
+    const uint32_t columns[2][2] = {{x.x, x.y}, {x.z, x.w}};
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      int c[4] = {0, 0, 0, 0};
+      if constexpr (Format::kZero != 0) {
+        const int2 offset = offsets[group];
+        c[0] = c[2] = offset.x;
+        c[1] = c[3] = offset.y;
+      }
+      if constexpr (Format::kGroup == 64) {
+        multiply_add_bytes<Format::kUnsigned>(c, codes[0], columns[0][0], columns[0][1]);
+        multiply_add_bytes<Format::kUnsigned>(c, codes[1], columns[1][0], columns[1][1]);
+      } else if constexpr (Format::kGroup == 32) {
+        multiply_add_bytes<Format::kUnsigned>(c, codes[group], columns[group][0],
+                                              columns[group][1]);
+      } else {
+        static_assert(Format::kGroup == 16);
+        multiply_add_half<Format::kUnsigned>(c, codes[group / 2][2 * (group % 2)],
+                                             codes[group / 2][2 * (group % 2) + 1],
+                                             columns[group / 2][group % 2]);
+      }
+      acc[0] = fmaf(static_cast<float>(c[0] * 256 + c[1]), low[group] * scale, acc[0]);
+      acc[1] = fmaf(static_cast<float>(c[2] * 256 + c[3]), high[group] * scale, acc[1]);
+    }
+  }
+
+  float acc_[kRowTiles][2] = {};
+};
+
+}  // namespace lychee::linear::cuda
