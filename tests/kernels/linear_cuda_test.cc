@@ -1,45 +1,20 @@
 // The CUDA backend's linear layers against reference::linear, for every form of weights in device
-// memory. Without a GPU only what happens on the host is tested.
+// memory.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "kernels/linear/device_linear.h"
-#include "kernels/linear_support.h"
-#include "kernels/norm/rms_norm.h"
-#include "lychee/error.h"
-#include "support/backends.h"
+#include "kernels/linear_cuda_support.h"
 #include "support/compare.h"
 #include "support/device_mirror.h"
 #include "support/random.h"
-#include "tensor/device_buffer.h"
 
 namespace lychee::linear {
 namespace {
-
-// A device format and the dtype of the file it is made from.
-struct Form {
-  DeviceFormat format;
-  DType dtype;
-};
-constexpr Form kForms[] = {
-    {DeviceFormat::kF32, DType::kF32},     {DeviceFormat::kF16, DType::kF16},
-    {DeviceFormat::kBF16, DType::kBF16},   {DeviceFormat::kFp8, DType::kF32},
-    {DeviceFormat::kInt8, DType::kBF16},   {DeviceFormat::kInt4, DType::kF32},
-    {DeviceFormat::kInt4G32, DType::kF16}, {DeviceFormat::kInt4G32, DType::kQ4_0},
-    {DeviceFormat::kQ4_1, DType::kQ4_1},   {DeviceFormat::kQ5_0, DType::kQ5_0},
-    {DeviceFormat::kQ5_1, DType::kQ5_1},   {DeviceFormat::kQ8_0, DType::kQ8_0},
-    {DeviceFormat::kQ4_K, DType::kQ4_K},   {DeviceFormat::kQ5_K, DType::kQ5_K},
-    {DeviceFormat::kQ6_K, DType::kQ6_K},
-};
 
 struct Case {
   const char* name;
@@ -81,20 +56,6 @@ bool fits(const Form& form, const Case& c) {
   return c.in_features % dtype_info(form.dtype).block_size == 0;
 }
 
-std::vector<std::byte> pack(const Form& form, const std::byte* src, int64_t rows, int64_t inputs) {
-  std::vector<std::byte> packed(static_cast<size_t>(device_weight_bytes(form.format, inputs, rows)),
-                                std::byte{0xff});
-  cpu::pack_device_weight(form.format, form.dtype, src, rows, inputs, packed.data());
-  return packed;
-}
-
-std::vector<float> to_bf16(std::vector<float> values) {
-  for (float& value : values) {
-    value = static_cast<float>(bf16(value));
-  }
-  return values;
-}
-
 bool multiplies_integers(DeviceFormat format) {
   return format != DeviceFormat::kF32 && format != DeviceFormat::kF16 &&
          format != DeviceFormat::kBF16 && format != DeviceFormat::kFp8;
@@ -119,125 +80,14 @@ std::vector<float> to_integers(std::vector<float> rows, int64_t num_rows, int64_
   return rows;
 }
 
-// A weight of `form` on the device, and its values.
-class PackedWeight {
- public:
-  PackedWeight(const Form& form, int64_t inputs, int64_t outputs, uint32_t seed = test::kSeed + 1)
-      : file_(form.dtype, inputs * outputs, seed, 0),
-        values_(static_cast<size_t>(inputs * outputs)) {
-    const std::vector<std::byte> packed = pack(form, file_.data(), outputs, inputs);
-    data_ = DeviceBuffer(static_cast<int64_t>(packed.size()));
-    test::DeviceMirror mirror;
-    copy_to_device(data_.data(), packed.data(), data_.bytes(), mirror.stream());
-    weight = {form.format, inputs, outputs, data_.data()};
-    // By another order than the one in which they lie.
-    std::vector<int32_t> ids(static_cast<size_t>(outputs));
-    for (int64_t i = 0; i < outputs; ++i) {
-      ids[static_cast<size_t>(i)] = static_cast<int32_t>(outputs - 1 - i);
-    }
-    std::vector<float> reversed(values_.size() + static_cast<size_t>(outputs), std::nanf(""));
-    float* device = mirror.output(reversed);
-    cuda::embedding({outputs, mirror.input(ids.data(), outputs), weight, device, inputs + 1},
-                    mirror.stream());
-    mirror.finish();
-    for (int64_t o = 0; o < outputs; ++o) {
-      const auto row = reversed.begin() + (outputs - 1 - o) * (inputs + 1);
-      std::copy(row, row + inputs, values_.begin() + o * inputs);
-      padding_untouched_ = padding_untouched_ && std::isnan(row[inputs]);
-    }
-  }
-
-  [[nodiscard]] const std::byte* file() const { return file_.data(); }
-  [[nodiscard]] const std::vector<float>& values() const { return values_; }
-  [[nodiscard]] bool padding_untouched() const { return padding_untouched_; }
-
-  DeviceWeight weight{};
-
- private:
-  RandomWeight file_;
-  std::vector<float> values_;
-  DeviceBuffer data_;
-  bool padding_untouched_ = true;
-};
-
-// How a call takes rows and leaves results, beside what LinearParams says.
-struct Call {
-  bool swiglu = false;
-  bool rounded = false;                    // rows are rounded before it
-  const float* norm_weight = nullptr;      // of p.in_features
-  std::vector<bf16>* swiglu_to = nullptr;  // instead of the first y
-};
-constexpr float kEps = 1e-5F;
-
-std::vector<bf16> rounded_rows(const float* x, int64_t count) {
-  std::vector<bf16> rounded;
-  for (int64_t i = 0; i < count; ++i) {
-    rounded.emplace_back(x[i]);
-  }
-  return rounded;
-}
-
-// Runs on the device; `y` is changed in place.
-void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,
-              std::vector<std::vector<float>>& ys, const Call& call, const DeviceGemm* gemm) {
-  test::DeviceMirror mirror;
-  std::vector<DeviceLinearTarget> targets;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    float* y = mirror.output(ys[i].data(), static_cast<int64_t>(ys[i].size()));
-    targets.push_back(
-        {weights[i], mirror.input(p.bias, p.bias != nullptr ? p.out_features : 0), y, p.y_stride});
-  }
-  const int64_t count = p.num_rows * p.x_stride;
-  const auto scratch = [&] {
-    return static_cast<bf16*>(mirror.scratch(p.num_rows * p.in_features * 2));
-  };
-  DeviceLinearParams params = {
-      .num_rows = p.num_rows,
-      .in_features = p.in_features,
-      .x = call.rounded ? nullptr : mirror.input(p.x, count),
-      .rounded_x = call.rounded ? mirror.input(rounded_rows(p.x, count)) : nullptr,
-      .x_stride = p.x_stride,
-      .norm = {mirror.input(call.norm_weight, call.norm_weight != nullptr ? p.in_features : 0),
-               kEps, call.norm_weight != nullptr ? scratch() : nullptr},
-      .targets = targets,
-      .accumulate = p.accumulate,
-      .swiglu = call.swiglu,
-      .rounded_swiglu = call.swiglu_to != nullptr ? mirror.output(*call.swiglu_to) : nullptr,
-      .exact = p.exact,
-      .gemm = gemm,
-      .workspace = nullptr};
-  const DeviceBuffer workspace(cuda::linear_workspace_bytes(params));
-  fill_on_device(workspace.data(), 0, workspace.bytes(), mirror.stream());
-  params.workspace = workspace.data();
-  cuda::linear(params, mirror.stream());
-  mirror.finish();
-}
-
 class LinearCudaTest : public testing::TestWithParam<Form> {
  protected:
   void SetUp() override { gemm_ = std::make_unique<DeviceGemm>(); }
   std::unique_ptr<DeviceGemm> gemm_;
 };
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearCudaTest);
-INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest,
-                         testing::ValuesIn(cuda_available() ? std::vector<Form>(std::begin(kForms),
-                                                                                std::end(kForms))
-                                                            : std::vector<Form>{}),
-                         [](const auto& info) {
-                           return std::string(device_format_info(info.param.format).name) + "_of_" +
-                                  std::string(dtype_info(info.param.dtype).name);
-                         });
-
-// NaN, which stands where nothing was written, agrees with itself.
-void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i < actual.size(); ++i) {
-    const bool same = std::isnan(expected[i]) ? std::isnan(actual[i])
-                                              : std::bit_cast<uint32_t>(actual[i]) ==
-                                                    std::bit_cast<uint32_t>(expected[i]);
-    ASSERT_TRUE(same) << i << ": " << actual[i] << " instead of " << expected[i];
-  }
-}
+INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest, testing::ValuesIn(cuda_forms()),
+                         [](const auto& info) { return form_name(info.param); });
 
 void expect_matches_reference(const Case& c, const Form& form, const DeviceGemm* gemm) {
   SCOPED_TRACE(c.name);
@@ -449,151 +299,6 @@ TEST_P(LinearCudaTest, RoundedRowsDoNotDependOnTheirNumber) {
   }
 }
 
-// RMSNorm in double.
-std::vector<float> normed_rows(const LinearParams& p, const std::vector<float>& weight) {
-  std::vector<float> normed(static_cast<size_t>(p.num_rows * p.x_stride));
-  for (int64_t r = 0; r < p.num_rows; ++r) {
-    const float* x = p.x + r * p.x_stride;
-    double squares = 0;
-    for (int64_t i = 0; i < p.in_features; ++i) {
-      squares += double{x[i]} * double{x[i]};
-    }
-    const double factor = 1 / std::sqrt(squares / static_cast<double>(p.in_features) + kEps);
-    for (int64_t i = 0; i < p.in_features; ++i) {
-      normed[static_cast<size_t>(r * p.x_stride + i)] =
-          static_cast<float>(x[i] * factor * double{weight[static_cast<size_t>(i)]});
-    }
-  }
-  return normed;
-}
-
-// RMSNorm by its own kernel, in the rows' strides.
-std::vector<float> norm_apart(const LinearParams& p, const std::vector<float>& weight) {
-  std::vector<bf16> rounded(static_cast<size_t>(p.num_rows * p.in_features), bf16(std::nanf("")));
-  test::DeviceMirror mirror;
-  norm::cuda::rms_norm(norm::RoundedRmsNormParams{.num_rows = p.num_rows,
-                                                  .dim = p.in_features,
-                                                  .x = mirror.input(p.x, p.num_rows * p.x_stride),
-                                                  .x_stride = p.x_stride,
-                                                  .weight = mirror.input(weight),
-                                                  .eps = kEps,
-                                                  .y = mirror.output(rounded),
-                                                  .y_stride = p.in_features},
-                       mirror.stream());
-  mirror.finish();
-  std::vector<float> rows(static_cast<size_t>(p.num_rows * p.x_stride));
-  for (int64_t i = 0; i < p.num_rows * p.in_features; ++i) {
-    rows[static_cast<size_t>(i / p.in_features * p.x_stride + i % p.in_features)] =
-        static_cast<float>(rounded[static_cast<size_t>(i)]);
-  }
-  return rows;
-}
-
-// Q, K and V of different forms, so that one call takes several launches, and SwiGLU.
-void expect_norm(const Form& form, const LinearInputs& inputs, const std::vector<float>& weight,
-                 const DeviceGemm* gemm) {
-  const LinearParams& p = inputs.params;
-  const PackedWeight first(form, p.in_features, p.out_features, 1);
-  const PackedWeight second({DeviceFormat::kBF16, DType::kBF16}, p.in_features, p.out_features, 2);
-  const PackedWeight third(form, p.in_features, p.out_features, 3);
-  const std::vector<float> normed = norm_apart(p, weight);
-  LinearParams of_normed = p;
-  of_normed.x = normed.data();
-  const DeviceWeight weights[] = {first.weight, second.weight, third.weight};
-  std::vector<std::vector<float>> apart(3, inputs.y);
-  run_cuda(of_normed, weights, apart, {.rounded = true}, gemm);
-  std::vector<std::vector<float>> fused(3, inputs.y);
-  run_cuda(p, weights, fused, {.norm_weight = weight.data()}, gemm);
-  for (size_t i = 0; i < fused.size(); ++i) {
-    SCOPED_TRACE(i);
-    expect_same_bits(fused[i], apart[i]);
-  }
-  if (p.bias == nullptr && !p.accumulate) {
-    const DeviceWeight gate_up[] = {first.weight, third.weight};
-    std::vector<std::vector<float>> swiglu(2, inputs.y);
-    run_cuda(of_normed, gate_up, swiglu, {.swiglu = true, .rounded = true}, gemm);
-    std::vector<std::vector<float>> normed_swiglu(2, inputs.y);
-    run_cuda(p, gate_up, normed_swiglu, {.swiglu = true, .norm_weight = weight.data()}, gemm);
-    expect_same_bits(normed_swiglu[0], swiglu[0]);
-  }
-}
-
-TEST_P(LinearCudaTest, NormsInItsLaunchAreThoseOfTheirKernelToTheBit) {
-  const Form form = GetParam();
-  if (form.format == DeviceFormat::kF32) {
-    return;  // keeps f32 activations
-  }
-  for (const int64_t in_features : {256, 768, 4096, 9216}) {
-    const std::vector<float> weight = test::Random(7).normals(in_features);
-    for (const int64_t rows : {1, 2, 3, 4, 5, 9, 16}) {
-      SCOPED_TRACE(std::to_string(rows) + " rows of " + std::to_string(in_features));
-      const bool odd = rows % 2 == 1;
-      LinearInputs inputs({"norm", rows, in_features, 37, odd, odd, 4, 3, 0}, DType::kF32, false);
-      expect_norm(form, inputs, weight, gemm_.get());
-    }
-  }
-  // Twenty rows, sixteen at a time.
-  const std::vector<float> weight = test::Random(7).normals(512);
-  expect_norm(form, LinearInputs({"norm", 20, 512, 37, true, true, 0, 0, 0}, DType::kF32, false),
-              weight, nullptr);
-}
-
-TEST_P(LinearCudaTest, NormsMatchReference) {
-  const Form form = GetParam();
-  if (form.format == DeviceFormat::kF32) {
-    return;  // keeps f32 activations
-  }
-  for (const int64_t rows : {1, 3, 4, 6}) {
-    LinearInputs expected({"norm", rows, 2304, 41, true, true, 4, 2, 0}, DType::kF32, true);
-    expected.params.exact = false;
-    const PackedWeight packed(form, 2304, 41);
-    const std::vector<float> weight = test::Random(7).normals(2304);
-    std::vector<std::vector<float>> ys = {expected.y};
-    run_cuda(expected.params, {&packed.weight, 1}, ys, {.norm_weight = weight.data()}, gemm_.get());
-
-    const std::vector<float> normed = normed_rows(expected.params, weight);
-    expected.params.x = normed.data();
-    expected.params.weight = reinterpret_cast<const std::byte*>(packed.values().data());
-    reference::linear(expected.params);
-    LinearInputs actual({"norm", rows, 2304, 41, true, true, 4, 2, 0}, DType::kF32, true);
-    actual.y = ys[0];
-    // Every factor is off by half a unit of bf16's last place, and a little that f32 adds.
-    const double tolerance = 0x1.02p-8 * largest_magnitude(expected.params);
-    EXPECT_TRUE(test::within(actual.outputs(), expected.outputs(), tolerance)) << rows << " rows";
-    EXPECT_TRUE(actual.padding_untouched());
-  }
-}
-
-// A row that is not finite spoils itself alone.
-TEST_P(LinearCudaTest, NaNAndInfinityStayInTheirRows) {
-  const Form form = GetParam();
-  if (form.format == DeviceFormat::kF32) {
-    return;  // keeps f32 activations
-  }
-  constexpr int64_t kInputs = 512;
-  const PackedWeight packed(form, kInputs, 19);
-  const std::vector<float> weight(kInputs, 1.5F);
-  for (const Call& call : {Call{}, Call{.rounded = true}, Call{.norm_weight = weight.data()}}) {
-    LinearInputs inputs({"rows", 4, kInputs, 19, false, false, 0, 0, 0}, DType::kF32, false);
-    std::vector<std::vector<float>> wanted = {inputs.y};
-    run_cuda(inputs.params, {&packed.weight, 1}, wanted, call, gemm_.get());
-    inputs.x[kInputs + 77] = std::nanf("");
-    inputs.x[3 * kInputs - 1] = std::numeric_limits<float>::infinity();
-    std::vector<std::vector<float>> ys = {inputs.y};
-    run_cuda(inputs.params, {&packed.weight, 1}, ys, call, gemm_.get());
-    for (size_t i = 0; i < ys[0].size(); ++i) {
-      const size_t row = i / 19;
-      if (row == 1) {
-        EXPECT_TRUE(std::isnan(ys[0][i])) << i;
-      } else if (row == 2) {
-        EXPECT_FALSE(std::isfinite(ys[0][i])) << i;
-      } else {
-        EXPECT_EQ(ys[0][i], wanted[0][i]) << i;
-      }
-    }
-  }
-}
-
 // Rows that are rounded already, of neighbours in memory (one product) and of strangers.
 TEST_P(LinearCudaTest, PromptsTakeRoundedRows) {
   const Form form = GetParam();
@@ -668,75 +373,6 @@ TEST_P(LinearCudaTest, PromptsTakeRoundedRows) {
             << r << ", " << o;
       }
     }
-  }
-}
-
-TEST(DeviceLinear, RefusesToRoundWhatIsMultipliedInF32) {
-  const std::byte data{};
-  const bf16 x;
-  const DeviceLinearTarget target = {{DeviceFormat::kF32, 8, 8, &data}, nullptr, nullptr, 8};
-  const DeviceLinearParams params = {.num_rows = 1,
-                                     .in_features = 8,
-                                     .x = nullptr,
-                                     .rounded_x = &x,
-                                     .x_stride = 8,
-                                     .norm = {},
-                                     .targets = {&target, 1},
-                                     .accumulate = false,
-                                     .swiglu = false,
-                                     .rounded_swiglu = nullptr,
-                                     .exact = false,
-                                     .gemm = nullptr,
-                                     .workspace = nullptr};
-  EXPECT_THROW(cuda::linear(params, nullptr), Error);
-}
-
-TEST(PackDeviceWeight, PlainRowsArePadded) {
-  const std::vector<float> rows = test::Random().normals(3 * 5);
-  const std::vector<std::byte> packed = pack({DeviceFormat::kF32, DType::kF32},
-                                             reinterpret_cast<const std::byte*>(rows.data()), 3, 5);
-  ASSERT_EQ(packed.size(), 8U * 64 * 4);
-  std::vector<float> values(8 * 64);
-  std::memcpy(values.data(), packed.data(), packed.size());
-  for (size_t i = 0; i < values.size(); ++i) {
-    const bool inside = i / 64 < 3 && i % 64 < 5;
-    EXPECT_EQ(values[i], inside ? rows[i / 64 * 5 + i % 64] : 0.0F) << i;
-  }
-}
-
-TEST(PackDeviceWeight, LanesHoldTheirCodesInOrder) {
-  // Q8_0 with the scale 1 and the codes -128 … 127.
-  std::vector<std::byte> rows(8 * 2 * 34);
-  for (int64_t i = 0; i < 8 * 64; ++i) {
-    std::byte* block = rows.data() + i / 32 * 34;
-    const uint16_t one = f16(1).bits;
-    std::memcpy(block, &one, 2);
-    block[2 + i % 32] = static_cast<std::byte>(i % 256);
-  }
-  const std::vector<std::byte> packed =
-      pack({DeviceFormat::kQ8_0, DType::kQ8_0}, rows.data(), 8, 64);
-  ASSERT_EQ(packed.size(), 512U + 8 * 2 * 2);
-  for (size_t row = 0; row < 8; ++row) {
-    for (size_t i = 0; i < 64; ++i) {
-      // Lane i % 16 / 4 of the row's four; its slots 0-3 and 4-7 are 16 inputs apart.
-      const size_t at = row * 64 + i % 16 / 4 * 16 + i / 32 * 8 + i % 32 / 16 * 4 + i % 4;
-      EXPECT_EQ(packed[at], static_cast<std::byte>((row * 64 + i) % 256)) << row << ", " << i;
-    }
-  }
-}
-
-TEST(PackDeviceWeight, RefusesWhatItCannotMake) {
-  std::vector<std::byte> bytes(1024);
-  EXPECT_THROW(cpu::pack_device_weight(DeviceFormat::kQ4_K, DType::kQ4_1, bytes.data(), 1, 256,
-                                       bytes.data()),
-               Error);
-}
-
-TEST(DeviceGemm, LoadsItsLibraryOrSaysWhyNot) {
-  if (cuda_available()) {
-    EXPECT_NO_THROW(DeviceGemm());
-  } else {
-    EXPECT_THROW(DeviceGemm(), Error);
   }
 }
 
