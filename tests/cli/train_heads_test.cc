@@ -200,7 +200,7 @@ TEST_F(TrainHeadsTest, AFolderWithARunIsNotOverwritten) {
   (void)run_json(arguments("run"));
   expect_failure(arguments("run"), 2, {"holds a run already", "--resume"});
   expect_failure(arguments("run", {"--resume", "--seed", "7"}), 2,
-                 {"run/options.json", "other options:  \"seed\": 0, then,  \"seed\": 7, now"});
+                 {"run/options.json", R"(other options:  "seed": 0, then,  "seed": 7, now)"});
   (void)file("run/checkpoint.bin", "nonsense");
   expect_failure(arguments("run", {"--resume"}), 2, {"no checkpoint"});
 }

@@ -8,10 +8,10 @@ namespace lychee {
 
 // Eight values at a time: 16 bytes of 16-bit elements, the widest load and store.
 
-// Of an address aligned to 16 bytes.
-__device__ inline void load_eight(float (&values)[8], const float* address) {
-  const float4 low = reinterpret_cast<const float4*>(address)[0];
-  const float4 high = reinterpret_cast<const float4*>(address)[1];
+// Four each of two addresses aligned to 16 bytes.
+__device__ inline void load_eight(float (&values)[8], const float* first, const float* second) {
+  const float4 low = *reinterpret_cast<const float4*>(first);
+  const float4 high = *reinterpret_cast<const float4*>(second);
   values[0] = low.x;
   values[1] = low.y;
   values[2] = low.z;
@@ -20,6 +20,10 @@ __device__ inline void load_eight(float (&values)[8], const float* address) {
   values[5] = high.y;
   values[6] = high.z;
   values[7] = high.w;
+}
+
+__device__ inline void load_eight(float (&values)[8], const float* address) {
+  load_eight(values, address, address + 4);
 }
 
 // As elements in their order in memory, rounded to nearest, and back.

@@ -110,16 +110,7 @@ template <typename Format>
 __device__ void load_inputs(float (&values)[8], const float* row, int i) {
   if constexpr (Format::kIntegers) {
     const float* const run = row + i / 4 * 32 + i % 4 * 4;
-    const float4 first = *reinterpret_cast<const float4*>(run);
-    const float4 second = *reinterpret_cast<const float4*>(run + 16);
-    values[0] = first.x;
-    values[1] = first.y;
-    values[2] = first.z;
-    values[3] = first.w;
-    values[4] = second.x;
-    values[5] = second.y;
-    values[6] = second.z;
-    values[7] = second.w;
+    load_eight(values, run, run + 16);
   } else {
     load_eight(values, row + 8 * i);
   }

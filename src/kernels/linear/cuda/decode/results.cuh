@@ -27,15 +27,24 @@ __device__ RowPlace fragment_of(int row) {
   return Format::kIntegers ? RowPlace{row % 4, row / 4} : RowPlace{row / 2, row % 2};
 }
 
-__device__ inline float4 tree_sum(float4 (&values)[kDecodeWarps]) {
+__device__ inline void add_to(float& sum, float value) {
+  sum += value;
+}
+__device__ inline void add_to(float4& sum, const float4& value) {
+  sum.x += value.x;
+  sum.y += value.y;
+  sum.z += value.z;
+  sum.w += value.w;
+}
+
+// Neighbours first.
+template <typename T>
+__device__ T tree_sum(T (&values)[kDecodeWarps]) {
 #pragma unroll
   for (int width = 1; width < kDecodeWarps; width *= 2) {
 #pragma unroll
     for (int i = 0; i < kDecodeWarps; i += 2 * width) {
-      values[i].x += values[i + width].x;
-      values[i].y += values[i + width].y;
-      values[i].z += values[i + width].z;
-      values[i].w += values[i + width].w;
+      add_to(values[i], values[i + width]);
     }
   }
   return values[0];
@@ -196,14 +205,7 @@ class TileOutput {
     for (int w = 0; w < kDecodeWarps; ++w) {
       values[w] = mine[w * Traits::kTileResults];
     }
-#pragma unroll
-    for (int width = 1; width < kDecodeWarps; width *= 2) {
-#pragma unroll
-      for (int i = 0; i < kDecodeWarps; i += 2 * width) {
-        values[i] += values[i + width];
-      }
-    }
-    return values[0];
+    return tree_sum(values);
   }
 
   const DecodeTarget& target_;
