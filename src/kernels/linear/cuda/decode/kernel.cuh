@@ -18,45 +18,24 @@
 namespace lychee::linear::cuda {
 
 // Where a lane finds its row of the two bands of a tile.
-template <typename Format>
-class TileRows {
- public:
-  __device__ TileRows(const DecodeLaunch& p, int tile, int lane) : lane_(lane) { find(p, tile); }
-  // To a later tile, tile_step on. Most lie as far behind the last one as that behind the one
-  // before.
-  __device__ void advance(const DecodeLaunch& p, int tile) {
-    if (tile < regular_end_) {
-      low += p.tile_step_bytes;
-      high += p.tile_step_bytes;
-    } else {
-      find(p, tile);
-    }
-  }
-
+struct TileRows {
   const std::byte* low;
   const std::byte* high;
-
- private:
-  __device__ void find(const DecodeLaunch& p, int tile) {
-    tile = min(tile, p.num_tiles - 1);
-    const int64_t row_offset = Format::kRowMajor ? lane_ / 4 * (p.band_bytes / kBandRows) : 0;
-    if (p.swiglu) {
-      const int64_t offset = tile * p.band_bytes + row_offset;
-      low = p.targets[0].weight + offset;
-      high = p.targets[1].weight + offset;
-      regular_end_ = p.num_tiles;
-      return;
-    }
-    const DecodeTarget& target = target_of(p, tile);
-    const int band = 2 * (tile - target.first_tile);
-    low = target.weight + band * p.band_bytes + row_offset;
-    high = target.weight + min(band + 1, target.num_bands - 1) * p.band_bytes + row_offset;
-    regular_end_ = target.first_tile + target.num_bands / 2;
-  }
-
-  int lane_;
-  int regular_end_;  // tiles below it belong to the same weight and have both bands
 };
+
+template <typename Format>
+__device__ TileRows tile_rows(const DecodeLaunch& p, int tile, int lane) {
+  tile = min(tile, p.num_tiles - 1);
+  const DecodeTarget& target = target_of(p, tile);
+  const int64_t row_offset = Format::kRowMajor ? lane / 4 * (p.band_bytes / kBandRows) : 0;
+  if (p.swiglu) {
+    const int64_t offset = tile * p.band_bytes + row_offset;
+    return {p.targets[0].weight + offset, p.targets[1].weight + offset};
+  }
+  const int band = 2 * (tile - target.first_tile);
+  return {target.weight + band * p.band_bytes + row_offset,
+          target.weight + min(band + 1, target.num_bands - 1) * p.band_bytes + row_offset};
+}
 
 // Some tiles of both bands, on their way from memory.
 template <typename Format>
@@ -68,8 +47,8 @@ struct Batch {
 
 // Tiles first … of the row; nothing is read beyond its end, where the activations are zero.
 template <typename Format>
-__device__ void load_batch(Batch<Format>& batch, const TileRows<Format>& rows, int first,
-                           int num_steps, int lane) {
+__device__ void load_batch(Batch<Format>& batch, const TileRows& rows, int first, int num_steps,
+                           int lane) {
 #pragma unroll
   for (int i = 0; i < Format::kBatch; ++i) {
     const int step = min(first + i, num_steps - 1);
@@ -112,7 +91,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
   Batch<Format> batches[2];
   int load_tile = blockIdx.x * p.num_slices;
   int load_batch_id = 0;
-  TileRows<Format> rows(p, load_tile + tile_of_block, lane);
+  TileRows rows = tile_rows<Format>(p, load_tile + tile_of_block, lane);
   const auto load_next = [&](Batch<Format>& batch) {
     if (load_tile < p.num_tiles) {
       load_batch(batch, rows, first_step(load_batch_id), p.num_steps, lane);
@@ -120,7 +99,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     if (++load_batch_id == p.num_batches) {
       load_batch_id = 0;
       load_tile += tile_step;
-      rows.advance(p, load_tile + tile_of_block);
+      rows = tile_rows<Format>(p, load_tile + tile_of_block, lane);
     }
   };
   load_next(batches[0]);
@@ -132,7 +111,6 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
   stage_inputs(p, share, staged);
 
   Products<Traits> products;
-  TileOutput<Traits> output(p);
   int tile = blockIdx.x * p.num_slices;
   int batch_id = 0;
   int parity = 0;
@@ -155,7 +133,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     // The other half of `results` serves the next tiles, so that one barrier each is enough.
     const float* all = staged.results + parity * kDecodeWarps * Traits::kTileResults;
     if (p.num_slices == 1) {
-      output.begin(p, tile);
+      const TileOutput<Traits> output(p, tile);
       __syncthreads();
       output.finish(p, all);
     } else {

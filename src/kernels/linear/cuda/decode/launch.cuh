@@ -12,7 +12,6 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
   constexpr int kBatchInputs = kDecodeWarps * Traits::Format::kBatch * Traits::Format::kStepK;
   static_assert(kInputsPerRound % kBatchInputs == 0);
   DecodeLaunch p = launch;
-  p.tile_step_bytes = int64_t{p.num_columns} * p.num_slices * (p.swiglu ? 1 : 2) * p.band_bytes;
   p.num_lanes = kDecodeWarps / p.num_slices;
   p.num_steps = ceil_div(p.in_features, Traits::Format::kStepK);
   p.num_batches = ceil_div(p.in_features, kBatchInputs);

@@ -156,28 +156,25 @@ __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, co
 template <typename Traits>
 class TileOutput {
  public:
-  __device__ explicit TileOutput(const DecodeLaunch& p)
-      : log2_outputs_(p.swiglu ? 3 : 4),
-        row_(static_cast<int>(threadIdx.x) >> log2_outputs_),
-        place_(static_cast<int>(threadIdx.x) & ((1 << log2_outputs_) - 1)) {
-    static_assert(kBandRows == 8);
-  }
-  // Before the warps' results of a tile are there.
-  __device__ void begin(const DecodeLaunch& p, int tile) {
-    exists_ = false;
-    if (row_ >= p.num_rows) {
-      return;
-    }
-    const DecodeTarget& target = target_of(p, tile);
-    const int output = ((tile - target.first_tile) << log2_outputs_) + place_;
-    exists_ = output < target.out_features;
+  // Before the warps' results are there.
+  __device__ TileOutput(const DecodeLaunch& p, int tile) : target_(target_of(p, tile)) {
+    const int outputs = p.swiglu ? kBandRows : 2 * kBandRows;
+    const int thread = static_cast<int>(threadIdx.x);
+    row_ = thread / outputs;
+    place_ = thread % outputs;
+    const int64_t output = int64_t{tile - target_.first_tile} * outputs + place_;
+    exists_ = row_ < p.num_rows && output < target_.out_features;
     if (!exists_) {
       return;
     }
-    y_ = target.y + row_ * target.y_stride + output;
-    rounded_ = p.rounded_swiglu + row_ * int64_t{target.out_features} + output;
-    residual_ = p.accumulate ? *y_ : 0.0F;
-    bias_ = target.bias != nullptr ? target.bias[output] : 0.0F;
+    y_ = target_.y + row_ * target_.y_stride + output;
+    rounded_ = p.rounded_swiglu + row_ * int64_t{target_.out_features} + output;
+    if (p.accumulate) {
+      residual_ = *y_;
+    }
+    if (target_.bias != nullptr) {
+      bias_ = target_.bias[output];
+    }
   }
   __device__ void finish(const DecodeLaunch& p, const float* results) const {
     if (!exists_) {
@@ -211,14 +208,14 @@ class TileOutput {
     return tree_sum(values);
   }
 
-  int log2_outputs_;  // of a tile
+  const DecodeTarget& target_;
   int row_;
   int place_;
   bool exists_;
-  float* y_;
-  bf16* rounded_;
-  float residual_;
-  float bias_;
+  float* y_ = nullptr;
+  bf16* rounded_ = nullptr;
+  float residual_ = 0;
+  float bias_ = 0;
 };
 
 // The last block of a column to arrive adds up the slices of all of its tiles.
