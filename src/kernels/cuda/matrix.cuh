@@ -76,7 +76,7 @@ __device__ inline void multiply_add_bytes(int (&c)[4], const uint32_t (&a)[4], u
 
 // The same of half as much, c[16×8] += a[16×16] · b[16×8]: registers 0 and 1 of a, 0 of b.
 template <bool kUnsigned>
-__device__ inline void multiply_add_half(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+__device__ inline void multiply_add_bytes(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
   static_assert(kUnsigned);
   asm("mma.sync.aligned.m16n8k16.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
       "{%0, %1, %2, %3};\n"

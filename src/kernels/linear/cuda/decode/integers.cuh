@@ -118,7 +118,7 @@ class IntegerProducts {
                                               columns[group][1]);
       } else {
         static_assert(Format::kGroup == 16);
-        multiply_add_half<Format::kUnsigned>(c, codes[group / 2][2 * (group % 2)],
+        multiply_add_bytes<Format::kUnsigned>(c, codes[group / 2][2 * (group % 2)],
                                              codes[group / 2][2 * (group % 2) + 1],
                                              columns[group / 2][group % 2]);
       }
