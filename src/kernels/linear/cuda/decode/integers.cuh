@@ -119,8 +119,8 @@ class IntegerProducts {
       } else {
         static_assert(Format::kGroup == 16);
         multiply_add_bytes<Format::kUnsigned>(c, codes[group / 2][2 * (group % 2)],
-                                             codes[group / 2][2 * (group % 2) + 1],
-                                             columns[group / 2][group % 2]);
+                                              codes[group / 2][2 * (group % 2) + 1],
+                                              columns[group / 2][group % 2]);
       }
       acc[0] = fmaf(static_cast<float>(c[0] * 256 + c[1]), low[group] * scale, acc[0]);
       acc[1] = fmaf(static_cast<float>(c[2] * 256 + c[3]), high[group] * scale, acc[1]);
