@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,11 +16,7 @@
 namespace lychee::linear {
 namespace {
 
-class LinearCudaNormTest : public testing::TestWithParam<Form> {
- protected:
-  void SetUp() override { gemm_ = std::make_unique<DeviceGemm>(); }
-  std::unique_ptr<DeviceGemm> gemm_;
-};
+class LinearCudaNormTest : public LinearOnCuda {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearCudaNormTest);
 INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaNormTest, testing::ValuesIn(cuda_forms()),
                          [](const auto& info) { return form_name(info.param); });

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -65,6 +68,13 @@ struct Call {
   std::vector<bf16>* swiglu_to = nullptr;  // instead of the first y
 };
 inline constexpr float kEps = 1e-5F;
+
+// Of one form, with cuBLASLt.
+class LinearOnCuda : public testing::TestWithParam<Form> {
+ protected:
+  void SetUp() override { gemm_ = std::make_unique<DeviceGemm>(); }
+  std::unique_ptr<DeviceGemm> gemm_;
+};
 
 // Runs on the device; the `ys` are changed in place.
 void run_cuda(const LinearParams& p, std::span<const DeviceWeight> weights,

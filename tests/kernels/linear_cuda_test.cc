@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -80,11 +79,7 @@ std::vector<float> to_integers(std::vector<float> rows, int64_t num_rows, int64_
   return rows;
 }
 
-class LinearCudaTest : public testing::TestWithParam<Form> {
- protected:
-  void SetUp() override { gemm_ = std::make_unique<DeviceGemm>(); }
-  std::unique_ptr<DeviceGemm> gemm_;
-};
+class LinearCudaTest : public LinearOnCuda {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearCudaTest);
 INSTANTIATE_TEST_SUITE_P(Cuda, LinearCudaTest, testing::ValuesIn(cuda_forms()),
                          [](const auto& info) { return form_name(info.param); });

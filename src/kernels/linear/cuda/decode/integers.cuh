@@ -51,7 +51,8 @@ class IntegerProducts {
   }
 
   // Leaves fragment `lane` of each column tile for TileOutput or leave_partials(), and begins anew.
-  __device__ void leave(float* results, int lane) {
+  // Integers have no scales of rows.
+  __device__ void leave(float /*low_scale*/, float /*high_scale*/, float* results, int lane) {
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
       float second[2] = {0, 0};

@@ -125,11 +125,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
       return;
     }
     float* mine = staged.results + (parity * kDecodeWarps + warp) * Traits::kTileResults;
-    if constexpr (Format::kIntegers) {
-      products.leave(mine, lane);
-    } else {
-      products.leave(batch.low_scale, batch.high_scale, mine, lane);
-    }
+    products.leave(batch.low_scale, batch.high_scale, mine, lane);
     // The other half of `results` serves the next tiles, so that one barrier each is enough.
     const float* all = staged.results + parity * kDecodeWarps * Traits::kTileResults;
     if (p.num_slices == 1) {
