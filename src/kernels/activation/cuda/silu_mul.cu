@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/activation/cuda/silu.cuh"
 #include "kernels/activation/silu_mul.h"
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/eight.cuh"
@@ -9,10 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
-
-__device__ float silu_mul_value(float gate, float up) {
-  return gate / (1.0F + __expf(-gate)) * up;
-}
 
 // grid: (parts of a row, rows).
 __global__ void __launch_bounds__(kThreads)

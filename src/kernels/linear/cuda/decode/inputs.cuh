@@ -101,7 +101,7 @@ __device__ inline void sum_squares(int num_rows, int eights, const float* raw,
       warp_squares[row * kDecodeWarps + threadIdx.x / kWarpSize] = squares;
     }
   }
-  __syncthreads();
+  sync_multipliers();
 }
 
 // Where a thread's eight inputs lie in a row of f32: those of an item of integer_inputs.cuh, or
@@ -156,7 +156,7 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   if (norms) {
     sum_squares(p.num_rows, eights, raw, warp_squares);
   } else if (Format::kIntegers) {
-    __syncthreads();  // threads take what others have fetched
+    sync_multipliers();  // threads take what others have fetched
   }
 #pragma unroll 1
   for (int row = 0; row < p.num_rows; ++row) {
@@ -180,7 +180,7 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   }
 }
 
-// Brings this block's share of the activations to `staged`, for all of its threads.
+// Brings this block's share of the activations to `staged`, for all threads that multiply.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                              const Staged<Traits>& staged) {
@@ -193,7 +193,7 @@ __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
     commit_copies();
     wait_for_copies<0>();
   }
-  __syncthreads();
+  sync_multipliers();
 }
 
 }  // namespace lychee::linear::cuda

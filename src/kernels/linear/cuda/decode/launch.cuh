@@ -12,6 +12,7 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
   constexpr int kBatchInputs = kDecodeWarps * Traits::Format::kBatch * Traits::Format::kStepK;
   static_assert(kInputsPerRound % kBatchInputs == 0);
   DecodeLaunch p = launch;
+  p.tile_step_bytes = int64_t{p.num_columns} * p.num_slices * (p.swiglu ? 1 : 2) * p.band_bytes;
   p.num_lanes = kDecodeWarps / p.num_slices;
   p.num_steps = ceil_div(p.in_features, Traits::Format::kStepK);
   p.num_batches = ceil_div(p.in_features, kBatchInputs);
@@ -23,7 +24,8 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
     cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   }
   const dim3 grid(static_cast<unsigned>(p.num_columns), static_cast<unsigned>(p.num_slices));
-  launch_dependent(kernel, grid, dim3(kDecodeThreads), static_cast<size_t>(bytes), stream, p);
+  launch_dependent(kernel, grid, dim3(Traits::kBlockThreads), static_cast<size_t>(bytes), stream,
+                   p);
 }
 
 template <typename Format>

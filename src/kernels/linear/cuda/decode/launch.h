@@ -53,8 +53,9 @@ struct DecodeLaunch {
   int64_t band_bytes;
   int num_slices;   // power of two
   int num_columns;  // of blocks; grid: (num_columns, num_slices)
-  // By launch_decode(): lanes of a block, tiles of the format in a row, and batches of a lane to a
-  // tile. A division on the device would stand before the first load.
+  // By launch_decode(), since a division on the device would stand before the first load: lanes of
+  // a block, tiles of the format in a row, and batches of a lane to a tile.
+  int64_t tile_step_bytes;  // between tiles that a warp takes one after the other, in a weight
   int num_lanes;
   int num_steps;
   int num_batches;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/activation/cuda/silu.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -18,23 +19,15 @@ __device__ FragmentRows fragment_rows(int fragment) {
                            : FragmentRows{tile + 2 * column, tile + 2 * column + 1};
 }
 
-// Which of four lanes has a row of a column tile, and whether as its second.
-struct RowPlace {
-  int lane, second;
-};
-template <typename Format>
-__device__ RowPlace fragment_of(int row) {
-  return Format::kIntegers ? RowPlace{row % 4, row / 4} : RowPlace{row / 2, row % 2};
-}
-
-__device__ inline void add_to(float& sum, float value) {
-  sum += value;
-}
 __device__ inline void add_to(float4& sum, const float4& value) {
   sum.x += value.x;
   sum.y += value.y;
   sum.z += value.z;
   sum.w += value.w;
+}
+
+__device__ inline void add_to(float& sum, float value) {
+  sum += value;
 }
 
 // Neighbours first.
@@ -76,10 +69,6 @@ __device__ inline void store_swiglu(const DecodeLaunch& p, int row, int output, 
   }
 }
 
-__device__ inline float silu_times(float gate, float up) {
-  return gate / (1.0F + __expf(-gate)) * up;
-}
-
 // What the results of `fragment` of a tile are added to: zeros unless `accumulate`.
 template <typename Format>
 __device__ float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
@@ -104,8 +93,8 @@ __device__ void store_results(const DecodeLaunch& p, int tile, int fragment, con
   const int output_of_tile = fragment % kWarpSize / 4;
   if (p.swiglu) {
     const int output = tile * 8 + output_of_tile;
-    store_swiglu(p, row, output, silu_times(sum.x, sum.z));
-    store_swiglu(p, next, output, silu_times(sum.y, sum.w));
+    store_swiglu(p, row, output, activation::cuda::silu_mul_value(sum.x, sum.z));
+    store_swiglu(p, next, output, activation::cuda::silu_mul_value(sum.y, sum.w));
     return;
   }
   const DecodeTarget& target = target_of(p, tile);
@@ -131,7 +120,9 @@ template <typename Traits>
 __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, const float* results,
                                             int first_tile) {
   constexpr int kFragments = Traits::kTileResults / 4;
-  for (int i = threadIdx.x; i < p.num_slices * kFragments; i += kDecodeThreads) {
+  constexpr int kThreads = Traits::kFinishesApart ? kWarpSize : kDecodeThreads;
+  for (int i = static_cast<int>(threadIdx.x) % kThreads; i < p.num_slices * kFragments;
+       i += kThreads) {
     const int tile_of_block = i / kFragments;
     const int fragment = i % kFragments;
     const int tile = first_tile + tile_of_block;
@@ -151,72 +142,42 @@ __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, co
   }
 }
 
-// What one thread makes of the only slice of a tile: one output of one row. All other warps wait
-// for it at the next tile, so it is as little as can be.
+// The sums over a block's warps of its tiles, of the only slice: as the warp that finishes tiles
+// walks them, so that those that multiply wait for nothing but each other.
 template <typename Traits>
-class TileOutput {
- public:
-  // Before the warps' results are there.
-  __device__ TileOutput(const DecodeLaunch& p, int tile) : target_(target_of(p, tile)) {
-    const int outputs = p.swiglu ? kBandRows : 2 * kBandRows;
-    const int thread = static_cast<int>(threadIdx.x);
-    row_ = thread / outputs;
-    place_ = thread % outputs;
-    const int64_t output = int64_t{tile - target_.first_tile} * outputs + place_;
-    exists_ = row_ < p.num_rows && output < target_.out_features;
-    if (!exists_) {
-      return;
+__device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results) {
+  constexpr int kHalf = kDecodeWarps * Traits::kTileResults;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int step = p.num_columns * p.num_slices;
+  int parity = 0;
+  for (int tile = static_cast<int>(blockIdx.x) * p.num_slices; tile < p.num_tiles; tile += step) {
+    const float* const all = results + parity * kHalf;
+    parity ^= 1;
+    if (p.num_slices > 1) {
+      __syncthreads();
+      leave_partials<Traits>(p, lanes, all, tile);
+      continue;
     }
-    y_ = target_.y + row_ * target_.y_stride + output;
-    rounded_ = p.rounded_swiglu + row_ * int64_t{target_.out_features} + output;
-    if (p.accumulate) {
-      residual_ = *y_;
-    }
-    if (target_.bias != nullptr) {
-      bias_ = target_.bias[output];
-    }
-  }
-  __device__ void finish(const DecodeLaunch& p, const float* results) const {
-    if (!exists_) {
-      return;
-    }
-    const float sum = sum_of(results, place_);
-    if (!p.swiglu) {
-      const float value = sum + bias_;
-      *y_ = p.accumulate ? residual_ + value : value;
-      return;
-    }
-    const float product = silu_times(sum, sum_of(results, place_ + kBandRows));
-    if (p.rounded_swiglu == nullptr) {
-      *y_ = product;
-    } else {
-      *reinterpret_cast<__nv_bfloat16*>(rounded_) = __float2bfloat16_rn(product);
-    }
-  }
-
- private:
-  // Over the warps, of an output of the tile's two bands.
-  __device__ float sum_of(const float* results, int output) const {
-    const auto [lane, second] = fragment_of<typename Traits::Format>(row_ % 8);
-    const float* const mine = results + row_ / 8 * kFragment + (output % kBandRows * 4 + lane) * 4 +
-                              output / kBandRows * 2 + second;
-    float values[kDecodeWarps];
+    float4 residuals[Traits::kColumnTiles];
 #pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w) {
-      values[w] = mine[w * Traits::kTileResults];
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      residuals[column] =
+          load_residual<typename Traits::Format>(p, tile, column * kWarpSize + lane);
     }
-    return tree_sum(values);
+    __syncthreads();
+#pragma unroll
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      const int fragment = column * kWarpSize + lane;
+      float4 values[kDecodeWarps];
+#pragma unroll
+      for (int w = 0; w < kDecodeWarps; ++w) {
+        values[w] = reinterpret_cast<const float4*>(all + w * Traits::kTileResults)[fragment];
+      }
+      store_results<typename Traits::Format>(p, tile, fragment, tree_sum(values),
+                                             residuals[column]);
+    }
   }
-
-  const DecodeTarget& target_;
-  int row_;
-  int place_;
-  bool exists_;
-  float* y_ = nullptr;
-  bf16* rounded_ = nullptr;
-  float residual_ = 0;
-  float bias_ = 0;
-};
+}
 
 // The last block of a column to arrive adds up the slices of all of its tiles.
 template <typename Traits>
@@ -240,7 +201,7 @@ __device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
   const int num_groups = (p.num_tiles + p.num_slices - 1) / p.num_slices;
   const int mine = (num_groups - static_cast<int>(blockIdx.x) + p.num_columns - 1) / p.num_columns;
 #pragma unroll 2
-  for (int i = threadIdx.x; i < mine * per_group; i += kDecodeThreads) {
+  for (int i = threadIdx.x; i < mine * per_group; i += Traits::kBlockThreads) {
     const int group = static_cast<int>(blockIdx.x) + i / per_group * p.num_columns;
     const int tile = group * p.num_slices + i % per_group / kFragments;
     if (tile >= p.num_tiles) {

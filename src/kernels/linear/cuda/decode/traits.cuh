@@ -8,8 +8,20 @@
 
 namespace lychee::linear::cuda {
 
-constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;
-constexpr int kFragment = 128;  // results of a matrix instruction
+constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;  // that stage and multiply
+constexpr int kFragment = 128;                            // results of a matrix instruction
+
+// Whether a block has one more warp to finish tiles: those that multiply then wait for nothing but
+// each other. It leaves every thread 96 registers instead of 128. Plain weights fill those with
+// loads; integers need more the more rows and offsets they have, and most where 16 share a scale.
+template <typename Format, int kMaxRows>
+constexpr bool finishes_apart() {
+  if constexpr (Format::kIntegers) {
+    return Format::kGroup > 16 && kMaxRows <= (Format::kHasMin ? 4 : 8);
+  } else {
+    return !Format::kRowMajor;
+  }
+}
 
 // Everything that follows from format and number of rows, at most kMaxRows.
 template <typename Format_, int kMaxRows_>
@@ -20,8 +32,15 @@ struct DecodeTraits {
   static constexpr int kRunsPerTile = Format::kStepK / 32;
   static constexpr int kRunsPerBatch = Format::kBatch * kRunsPerTile;  // of one lane of the sum
   static constexpr int kTileResults = kFragment * kColumnTiles;
+  static constexpr bool kFinishesApart = finishes_apart<Format, kMaxRows>();
+  static constexpr int kBlockThreads = kDecodeThreads + (kFinishesApart ? kWarpSize : 0);
   static constexpr int kSumBytes = 2 * kDecodeWarps * kTileResults * int{sizeof(float)};
 };
+
+// Between the threads that stage and multiply.
+__device__ inline void sync_multipliers() {
+  asm volatile("bar.sync 1, %0;" ::"n"(kDecodeThreads) : "memory");
+}
 
 // What a block is to do.
 template <typename Traits>
