@@ -44,8 +44,9 @@ std::map<std::string, double> scores(const std::vector<SampleResult>& results) {
 
 class NeedleEval : public ::testing::Test {
  protected:
-  void start(const std::string& model, KvDtype kv_dtype) {
-    engine_ = std::make_unique<Engine>(EngineOptions{.model = model, .kv_dtype = kv_dtype});
+  void start(const std::string& model, KvDtype kv_dtype, int64_t max_cache_tokens = 0) {
+    engine_ = std::make_unique<Engine>(
+        EngineOptions{.model = model, .kv_dtype = kv_dtype, .max_cache_tokens = max_cache_tokens});
     plans_ = io::builtin_plans(model);
   }
   EvalOptions options(int64_t length, int samples, Selection selection) const {
@@ -203,6 +204,30 @@ TEST_F(NeedleEval, TextsAreFollowedAlikeTogether) {
     EXPECT_EQ(alone[i].kv_bytes_read, together[i].kv_bytes_read);
   }
   EXPECT_GT(alone.back().metrics.at("kl"), 0);
+}
+
+// A cache that holds the context and three of four sequences: settings are followed by twos, and a
+// dense one besides where it is not among them.
+TEST_F(NeedleEval, TextsAreFollowedInGroupsWhereAllDoNotFit) {
+  constexpr int64_t kCacheTokens = 1536;
+  for (const bool with_dense : {true, false}) {
+    std::vector<SampleResult> results[2];
+    for (const int64_t max_cache_tokens : {int64_t{0}, kCacheTokens}) {
+      start(kSmallModel, KvDtype::kF16, max_cache_tokens);
+      EvalOptions eval = options(600, 2, kBudget128);
+      if (!with_dense) {
+        eval.settings.erase(eval.settings.begin() + 2);
+      }
+      eval.together = true;
+      results[max_cache_tokens == 0 ? 0 : 1] = run(eval, "perplexity");
+    }
+    ASSERT_EQ(results[0].size(), results[1].size());
+    for (size_t i = 0; i < results[0].size(); ++i) {
+      EXPECT_EQ(results[0][i].metrics, results[1][i].metrics) << i;
+      EXPECT_EQ(results[0][i].kv_bytes_read, results[1][i].kv_bytes_read) << i;
+    }
+    EXPECT_GT(results[1].back().metrics.at("kl"), 0);
+  }
 }
 
 TEST_F(NeedleEval, PhrasesAreAskedOneByOne) {
