@@ -64,7 +64,16 @@ struct HybridDecodeTraits {
 
   static_assert(kHeadDim % 64 == 0);
   static_assert(kHeadDim * kHeadsPerTile % (4 * 32) == 0);
-  static_assert(kNumStages >= kNumComputers && kNumStages <= kNumThreads);
+  // Phases are known by their parity alone, so nobody may ask for one while the one before it has
+  // not ended: for tile n, be it to read or to fill, while tile n - kNumStages is missing or being
+  // read. It cannot come to that: of a warp's last kNumLoaders tiles each is another loader's, so
+  // whatever one loader or one warp is behind with holds up the asker at a tile nearer than that
+  // one, unless both are the same loader's.
+  static_assert(kNumComputers % kNumLoaders != 0 &&
+                (kNumStages >= kNumLoaders * kNumComputers ||
+                 (kNumStages % kNumLoaders != 0 &&
+                  kNumStages > (kNumLoaders - 1) * kNumComputers)));
+  static_assert(kNumStages <= kNumThreads);
   static_assert(sizeof(SharedStorage) <= 227 * 1024);
 };
 
