@@ -136,7 +136,7 @@ void compare(const Sequence& dense, int32_t next, std::span<Followed> followed) 
 bool follow(Engine& engine, const Sequence& context, int64_t dense_index,
             std::span<const int32_t> token_ids, std::span<Followed> followed, bool together,
             const KeepGoing& keep_going) {
-  const bool is_extra = dense_index < 0 || dense_index >= std::ssize(followed);
+  const bool is_extra = dense_index >= std::ssize(followed);
   std::optional<Sequence> extra;
   if (is_extra) {
     extra = engine.fork(context);

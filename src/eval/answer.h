@@ -40,8 +40,8 @@ struct Followed {
 
 // Feeds `token_ids` by decode steps to every sequence of `followed` and compares what they predict
 // for tokens 1… with what the dense one among them does; token 0 was predicted by the prompt. With
-// `dense_index` outside of them, a fork of `context` is followed besides. `together` as above.
-// Returns false when `keep_going` said so.
+// `dense_index` beyond them, a fork of `context` is followed besides. `together` as above. Returns
+// false when `keep_going` said so.
 bool follow(Engine& engine, const Sequence& context, int64_t dense_index,
             std::span<const int32_t> token_ids, std::span<Followed> followed, bool together,
             const KeepGoing& keep_going);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "base/check.h"
 #include "eval/answer.h"
@@ -154,13 +155,10 @@ class SampleRun {
   // Settings are followed side by side, as many as the cache holds.
   bool follow_text(const Sequence& context, const std::vector<const GenerationOptions*>& settings,
                    std::vector<SampleResult>& results) {
-    const auto dense = std::ranges::find(settings, Policy::kDense, &GenerationOptions::policy);
-    const auto dense_index = static_cast<size_t>(dense - settings.begin());
-    const size_t at_once = followed_at_once(settings, dense_index < settings.size());
+    const size_t at_once = followed_at_once(settings.size());
     for (size_t first = 0; first < settings.size(); first += at_once) {
       const size_t count = std::min(at_once, settings.size() - first);
       if (!follow_settings(context, std::span(settings).subspan(first, count),
-                           static_cast<int64_t>(dense_index) - static_cast<int64_t>(first),
                            std::span(results).subspan(first, count))) {
         return false;
       }
@@ -168,9 +166,8 @@ class SampleRun {
     return true;
   }
 
-  // All of `settings`, or as many as leave room for a dense sequence beside them.
-  [[nodiscard]] size_t followed_at_once(const std::vector<const GenerationOptions*>& settings,
-                                        bool has_dense) const {
+  // As many as leave room for a dense sequence beside them, at least one.
+  [[nodiscard]] size_t followed_at_once(size_t num_settings) const {
     // Pages of 64: a copy of the context's last one, and one begun.
     constexpr int64_t kOwnTokens = 128;
     constexpr int64_t kSummarised = 16;  // tokens of a page of page-bound
@@ -178,17 +175,11 @@ class SampleRun {
     const int64_t summaries = (std::ssize(prompt_.context_ids) + fed) / kSummarised;
     const int64_t each = fed + kOwnTokens + summaries;
     const int64_t room = (engine_.cache_capacity() - engine_.cache_tokens_in_use()) / each;
-    const int64_t all = std::ssize(settings);
-    if (room >= all + (has_dense ? 0 : 1)) {
-      return settings.size();
-    }
-    return static_cast<size_t>(std::clamp<int64_t>(room - 1, 1, all));
+    return std::min(static_cast<size_t>(std::max<int64_t>(room - 1, 1)), num_settings);
   }
 
-  // dense_index: of the dense setting, from the first of these; outside of them: it is not among
-  // them.
   bool follow_settings(const Sequence& context, std::span<const GenerationOptions* const> settings,
-                       int64_t dense_index, std::span<SampleResult> results) {
+                       std::span<SampleResult> results) {
     std::vector<Followed> followed;
     std::vector<RecallSums> recall(settings.size(), RecallSums(engine_.model()));
     for (size_t i = 0; i < settings.size(); ++i) {
@@ -198,8 +189,9 @@ class SampleRun {
       }
       followed.push_back({.sequence = engine_.fork(context, setting)});
     }
-    if (!follow(engine_, context, dense_index, prompt_.continuation, followed, options_.together,
-                polling())) {
+    const auto dense = std::ranges::find(settings, Policy::kDense, &GenerationOptions::policy);
+    if (!follow(engine_, context, dense - settings.begin(), prompt_.continuation, followed,
+                options_.together, polling())) {
       return false;
     }
     const auto steps = static_cast<double>(prompt_.continuation.size() - 1);

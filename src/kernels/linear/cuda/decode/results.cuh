@@ -142,8 +142,8 @@ __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, co
   }
 }
 
-// The sums over a block's warps of its tiles, of the only slice: as the warp that finishes tiles
-// walks them, so that those that multiply wait for nothing but each other.
+// What the warp that finishes a block's tiles does: adds up what the others leave of each, and
+// stores it, or leaves it for merge_slices(). It meets them once a tile, as they do each other.
 template <typename Traits>
 __device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results) {
   constexpr int kHalf = kDecodeWarps * Traits::kTileResults;
