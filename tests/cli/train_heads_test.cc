@@ -279,6 +279,23 @@ TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefused) {
   expect_failure(far, 2, {"1500", "1024", "--context-max"});
 }
 
+TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefusedBeforeTextsAreLookedAt) {
+  const std::vector<std::string> far = {"train-heads",
+                                        "--model",
+                                        text_model(),
+                                        "--data",
+                                        "text",
+                                        "--text-file",
+                                        file("short.txt", "word word"),
+                                        "--context-max",
+                                        "1025",
+                                        "--budget",
+                                        "300",
+                                        "--out",
+                                        path("far")};
+  expect_failure(far, 2, {"1025", "exceed", "1024", "--context-max"});
+}
+
 TEST_F(TrainHeadsTest, AFolderThatCannotBeWrittenIsAnError) {
   (void)file("taken", "x");
   expect_failure(arguments("taken/run"), 1, {"taken/run"});
