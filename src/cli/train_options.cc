@@ -226,9 +226,9 @@ training::TrainHeadsOptions train_heads_options(const TrainOptions& options,
   trainer.budgets = options.budgets;
   trainer.seed = options.common.seed;
   // Here too, so that no long samples are made in vain; train_heads() knows how many rows follow.
-  require(options.context_max <= config.context_length, ErrorCode::kInvalidArgument,
-          "contexts of ", options.context_max, " tokens exceed the model's context of ",
-          config.context_length, ": lower --context-max");
+  require(options.context_max <= config.context_length, ErrorCode::kInvalidArgument, "contexts of ",
+          options.context_max, " tokens exceed the model's context of ", config.context_length,
+          ": lower --context-max");
   require(!options.num_retrieval || !options.target_density, ErrorCode::kInvalidArgument,
           "give either --retrieval-heads or --target-density");
   // As published: 32 of 256 heads retrieve in the plan, layer 0's 8 among them.

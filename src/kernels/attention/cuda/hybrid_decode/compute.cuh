@@ -37,6 +37,9 @@ class Computer {
       } else {
         attend(job, smem_.query[slot]);
       }
+      if (job.ends) {
+        return;
+      }
       arrive_as_warp(smem_.done[slot]);
       if (++slot == Traits::kNumJobs) {
         slot = 0;

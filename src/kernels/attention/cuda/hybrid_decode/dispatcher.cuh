@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cuda/atomic>
+
 #include "kernels/attention/cuda/hybrid_decode/split.cuh"
 #include "kernels/attention/cuda/hybrid_decode/traits.h"
 #include "kernels/cuda/async_copy.cuh"
@@ -30,10 +32,11 @@ class Dispatcher {
       Range range{};
       kind = next(range);
       give(kind, range);
-    } while (kind != JobKind::kEnd);
+    } while (kind != JobKind::kEnd && !ends_);
   }
 
  private:
+  using Counter = ::cuda::atomic_ref<int32_t, ::cuda::thread_scope_device>;
   static constexpr int32_t kComplete = 1 << 30;  // of a counter: all parts are there
 
   // A head of which this block has announced a part.
@@ -61,6 +64,7 @@ class Dispatcher {
       }
       if (owns_last_) {
         owns_last_ = false;
+        ends_ = all_given_ && !checks_;
         recall(num_split_ - 1, range);
         return JobKind::kMerge;
       }
@@ -81,7 +85,7 @@ class Dispatcher {
     }
     const int slot = given_ % Traits::kNumJobs;
     const int64_t item = int64_t{range.row} * params_.num_kv_heads + range.kv_head;
-    Job job{kind, range, 1, 1, false};
+    Job job{kind, range, 1, 1, false, ends_};
     if (kind == JobKind::kAttend) {
       job.emits = params_.scores != nullptr && params_.emit_scores != nullptr &&
                   range.set == HybridDecodeParams::kDense && params_.emit_scores[item] != 0;
@@ -130,12 +134,14 @@ class Dispatcher {
     bool owns = false;
     if (lane() == num_split_) {
       split_ = {range.row, range.kv_head, range.first_part, range.num_parts};
-      int32_t* const counter = counter_of(split_);
-      __threadfence();
-      if (atomicAdd(counter, 1) == split_.num_parts - 1) {
-        __threadfence();
+      const Counter counter = counter_of(split_);
+      if (counter.fetch_add(1, ::cuda::memory_order_acq_rel) == split_.num_parts - 1) {
         owns = is_last;
-        atomicExch(counter, is_last ? 0 : kComplete);
+        if (is_last) {
+          counter.store(0, ::cuda::memory_order_relaxed);
+        } else {
+          counter.store(kComplete, ::cuda::memory_order_release);
+        }
       }
     }
     ++num_split_;
@@ -143,15 +149,16 @@ class Dispatcher {
     checks_ = checks_ || !is_last;
   }
 
-  [[nodiscard]] __device__ int32_t* counter_of(const SplitHead& head) const {
-    return params_.arrivals + int64_t{head.row} * params_.num_kv_heads + head.kv_head;
+  [[nodiscard]] __device__ Counter counter_of(const SplitHead& head) const {
+    return Counter(params_.arrivals[int64_t{head.row} * params_.num_kv_heads + head.kv_head]);
   }
 
   // Takes one of the heads announced so far that is complete and that no other block takes, if
   // there is one. Blocks begin with different ones.
   [[nodiscard]] __device__ bool claim(Range& range) {
     while (true) {
-      const bool complete = lane() < num_split_ && __ldcg(counter_of(split_)) == kComplete;
+      const bool complete =
+          lane() < num_split_ && counter_of(split_).load(::cuda::memory_order_relaxed) == kComplete;
       const uint32_t found = __ballot_sync(kAllLanes, complete);
       if (found == 0) {
         return false;
@@ -161,8 +168,9 @@ class Dispatcher {
       const int head = __ffs(static_cast<int>(later != 0 ? later : found)) - 1;
       bool claimed = false;
       if (lane() == head) {
-        claimed = atomicCAS(counter_of(split_), kComplete, 0) == kComplete;
-        __threadfence();
+        int32_t expected = kComplete;
+        claimed =
+            counter_of(split_).compare_exchange_strong(expected, 0, ::cuda::memory_order_acquire);
       }
       if (__any_sync(kAllLanes, claimed)) {
         recall(head, range);
@@ -188,6 +196,7 @@ class Dispatcher {
   SplitHead split_;  // of this lane
   int num_split_ = 0;
   bool owns_last_ = false;  // the head announced last
+  bool ends_ = false;       // with the job given last
   bool checks_ = false;     // a head other than that may have become complete
 };
 

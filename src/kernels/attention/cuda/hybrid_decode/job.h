@@ -24,6 +24,7 @@ struct Job {
   float k_scale;
   float v_scale;
   bool emits;  // scores
+  bool ends;   // a merge after which there is no job
 };
 
 }  // namespace lychee::attention::cuda

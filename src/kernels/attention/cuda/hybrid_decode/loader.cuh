@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/math.h"
 #include "kernels/attention/cuda/chunk_slot.cuh"
 #include "kernels/attention/cuda/hybrid_decode/split.cuh"
 #include "kernels/attention/cuda/hybrid_decode/traits.h"
@@ -9,26 +10,22 @@
 
 namespace lychee::attention::cuda {
 
-// Two tiles on their way into the ring, one to each half of a loader's lanes; lane l stands for
-// token l % 16 of its half's tile.
-struct TilePair {
-  int row;
-  int kv_head;
-  int count;  // tokens of the tile that exist; negative: there is no tile
-  int token;  // position of the lane's token
-  int page;
-  bool has_newest;  // the tile holds the row's current token
-};
-
 // One of the warps that fill the ring. The block's tiles, range after range, are numbered; loader i
-// fills every kNumLoaders-th from i on. Token ids are asked for four tiles before the pages and
-// those four before the rows, so that neither latency is waited for but at the start.
+// fills every kNumLoaders-th from i on, a batch at a time. While it copies one, the pages of the
+// next and the token ids of the one after that are on their way to shared memory. Were they on
+// their way to registers, each batch would wait for them in the midst of its copies: the hardware
+// has few counters of loads under way, and whoever waits for one of them waits for the latest load.
 template <typename Traits>
 class TileLoader {
  public:
   __device__ TileLoader(const HybridDecodeParams& params, int max_parts, int loader,
                         typename Traits::SharedStorage& smem)
-      : params_(params), ranges_(params, max_parts), smem_(smem), unit_(loader), stage_(loader) {
+      : params_(params),
+        ranges_(params, max_parts),
+        smem_(smem),
+        queue_(smem.queues[loader]),
+        unit_(loader),
+        stage_(loader) {
     constexpr int64_t kChunkElements = Traits::kIsFp8 ? 16 : 8;
     page_chunks_ = static_cast<uint32_t>(params.kv.page_stride / kChunkElements);
     head_chunks_ = static_cast<uint32_t>(params.kv.head_stride / kChunkElements);
@@ -36,37 +33,42 @@ class TileLoader {
   }
 
   __device__ void run() {
-    TilePair with_ids[kAhead];
-    TilePair with_pages[kAhead];
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      with_ids[i] = with_pages[i] = {.count = kNotYet};
+    Batch with_ids;
+    Batch with_pages;
+    int tokens[kPairs];  // positions of this lane's, with_pages'
+    bool has_more = true;
+    while (has_more) {
+      wait_for_copies<1>();  // for what was asked for before the last batch was copied
+      const Batch ready = with_pages;
+      store_offsets(ready, tokens);
+      with_pages = with_ids;
+      ask_for_pages(with_pages, tokens);
+      with_ids = find_batch();
+      commit_copies();
+      has_more = copy(ready);
+      commit_copies();
     }
-    while (true) {
-#pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        if (!load(with_pages[i])) {
-          commit_copies();
-          wait_for_copies<0>();  // a thread does not end before its copies
-          return;
-        }
-        with_pages[i] = with_ids[i];
-        ask_for_pages(with_pages[i]);
-        with_ids[i] = find_pair();
-      }
-    }
+    wait_for_copies<0>();  // a thread does not end before its copies
   }
 
  private:
-  static constexpr int kAhead = 2;    // pairs
+  static constexpr int kPairs = Traits::kBatchTiles / 2;  // of tiles: lane l has token l % 16 of
+                                                          // each pair's tile l / 16
   static constexpr int kNotYet = -2;  // as a count: of no tile, before the first
   static constexpr int kNoMore = -1;  // the same behind the last
   static constexpr int kChunksPerRow = Traits::kRowBytes / 16;
   static constexpr int kRowsPerCopy = 32 / kChunksPerRow;
 
-  [[nodiscard]] static __device__ int lane() {
-    return static_cast<int>(threadIdx.x % 32);
-  }
+  struct Batch {          // lane i: its tile i
+    int count = kNotYet;  // tokens that exist; negative: there is no tile
+    int row;
+    int kv_head;
+    bool has_newest;  // the tile holds the row's current token
+  };
+
+  [[nodiscard]] static __device__ int lane() { return static_cast<int>(threadIdx.x % 32); }
+  // The lane that knows the tile of which this lane has a token.
+  [[nodiscard]] static __device__ int tile_lane(int pair) { return 2 * pair + lane() / 16; }
 
   // Moves on to this loader's next tile; false at the end.
   __device__ bool find_tile() {
@@ -81,56 +83,87 @@ class TileLoader {
     return true;
   }
 
-  // Finds the next two tiles and asks for their token ids.
-  __device__ TilePair find_pair() {
-    TilePair pair{.count = kNoMore};
+  // Finds the next tiles and asks for the positions of their tokens.
+  __device__ Batch find_batch() {
+    Batch batch{.count = kNoMore};
     int set = HybridDecodeParams::kDense;
-#pragma unroll 1
-    for (int half = 0; half < 2; ++half) {
-      if (!find_tile()) {
-        break;
-      }
-      const int first = unit_ * kUnitTokens;
-      if (lane() / 16 == half) {
-        pair.row = range_.row;
-        pair.kv_head = range_.kv_head;
-        pair.count = min(kUnitTokens, range_.len - first);
-        pair.token = min(first + lane() % 16, range_.len - 1);
-        pair.has_newest =
-            range_.set == HybridDecodeParams::kDense && first + kUnitTokens >= range_.len;
+    int first = 0;
+    int last = 0;
+    for (int found = 0; found < Traits::kBatchTiles && find_tile();) {
+      const int unit = unit_ + (lane() - found) * Traits::kNumLoaders;
+      if (lane() >= found && unit < range_.end) {
         set = range_.set;
+        first = unit * kUnitTokens;
+        last = range_.len - 1;
+        batch = {.count = min(kUnitTokens, range_.len - first),
+                 .row = range_.row,
+                 .kv_head = range_.kv_head,
+                 .has_newest = set == HybridDecodeParams::kDense && first + kUnitTokens > last};
       }
-      unit_ += Traits::kNumLoaders;
+      const int taken =
+          min(ceil_div(range_.end - unit_, Traits::kNumLoaders), Traits::kBatchTiles - found);
+      found += taken;
+      unit_ += taken * Traits::kNumLoaders;
     }
-    if (set != HybridDecodeParams::kDense && pair.count > 0) {
-      pair.token = __ldcg(params_.token_ids + set * params_.token_ids_stride + pair.token);
-    }
-    return pair;
-  }
-
-  __device__ void ask_for_pages(TilePair& pair) {
-    if (pair.count > 0) {
-      pair.page = __ldg(params_.page_tables + pair.row * params_.page_table_stride +
-                        pair.token / kPageSize);
-    }
-  }
-
-  // Copies both tiles to their stages as these become free; false where the tiles end.
-  __device__ bool load(const TilePair& pair) {
-    if (__any_sync(kAllLanes, pair.has_newest)) {
-      wait_for_predecessors();  // the kernel before this one may be writing that token's row
-    }
-    const uint32_t offset = static_cast<uint32_t>(pair.page) * page_chunks_ +
-                            static_cast<uint32_t>(pair.kv_head) * head_chunks_ +
-                            static_cast<uint32_t>(pair.token % kPageSize) * token_chunks_;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int count = __shfl_sync(kAllLanes, pair.count, half * 16);
+    for (int pair = 0; pair < kPairs; ++pair) {
+      const int from = tile_lane(pair);
+      const int begin = __shfl_sync(kAllLanes, first, from);
+      const int end = __shfl_sync(kAllLanes, last, from);
+      const int own_set = __shfl_sync(kAllLanes, set, from);
+      const int index = min(begin + lane() % 16, end);
+      int32_t& position = queue_.positions[pair * 32 + lane()];
+      if (own_set == HybridDecodeParams::kDense || end < 0) {
+        position = index;
+      } else {
+        copy_async_4(shared_address(&position),
+                     params_.token_ids + own_set * params_.token_ids_stride + index);
+      }
+    }
+    return batch;
+  }
+
+  // Takes the positions that have come and asks for the tokens' pages.
+  __device__ void ask_for_pages(const Batch& batch, int (&tokens)[kPairs]) {
+#pragma unroll
+    for (int pair = 0; pair < kPairs; ++pair) {
+      const int count = __shfl_sync(kAllLanes, batch.count, tile_lane(pair));
+      const int row = __shfl_sync(kAllLanes, batch.row, tile_lane(pair));
+      tokens[pair] = queue_.positions[pair * 32 + lane()];
+      if (count > 0) {
+        copy_async_4(
+            shared_address(&queue_.pages[pair * 32 + lane()]),
+            params_.page_tables + row * params_.page_table_stride + tokens[pair] / kPageSize);
+      }
+    }
+  }
+
+  __device__ void store_offsets(const Batch& batch, const int (&tokens)[kPairs]) {
+    __syncwarp();  // the last batch's have been read
+#pragma unroll
+    for (int pair = 0; pair < kPairs; ++pair) {
+      const int kv_head = __shfl_sync(kAllLanes, batch.kv_head, tile_lane(pair));
+      const int slot = pair * 32 + lane();
+      queue_.offsets[slot] = static_cast<uint32_t>(queue_.pages[slot]) * page_chunks_ +
+                             static_cast<uint32_t>(kv_head) * head_chunks_ +
+                             static_cast<uint32_t>(tokens[pair] % kPageSize) * token_chunks_;
+    }
+    __syncwarp();
+  }
+
+  // Copies a batch's tiles to their stages as these become free; false where the tiles end.
+  __device__ bool copy(const Batch& batch) {
+#pragma unroll 1
+    for (int i = 0; i < Traits::kBatchTiles; ++i) {
+      const int count = __shfl_sync(kAllLanes, batch.count, i);
       if (count < 0) {
         return count == kNotYet;
       }
+      if (__shfl_sync(kAllLanes, static_cast<int>(batch.has_newest), i) != 0) {
+        wait_for_predecessors();  // the kernel before this one may be writing that token's row
+      }
       wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
-      copy(offset, half, count);
+      copy_tile(queue_.offsets + i * kUnitTokens, count);
       arrive_behind_copies(smem_.filled[stage_]);
       stage_ += Traits::kNumLoaders;
       if (stage_ >= Traits::kNumStages) {
@@ -141,15 +174,22 @@ class TileLoader {
     return true;
   }
 
-  __device__ void copy(uint32_t offset, int half, int count) {
-    const uint32_t k_tile = shared_address(&smem_.ring[stage_][0][0]);
+  __device__ void copy_tile(const uint32_t* offsets, int count) {
+    constexpr int kCopies = Traits::kTileTokens / kRowsPerCopy;
+    const int first_row = lane() / kChunksPerRow;
     const int chunk = lane() % kChunksPerRow;
     const auto* k = static_cast<const char*>(params_.kv.k) + chunk * 16;
     const auto* v = static_cast<const char*>(params_.kv.v) + chunk * 16;
+    const uint32_t k_tile = shared_address(&smem_.ring[stage_][0][0]);
+    uint32_t own[kCopies];
 #pragma unroll
-    for (int i = 0; i < Traits::kTileTokens / kRowsPerCopy; ++i) {
-      const int row = i * kRowsPerCopy + lane() / kChunksPerRow;
-      const int64_t from = int64_t{__shfl_sync(kAllLanes, offset, half * 16 + row)} * 16;
+    for (int i = 0; i < kCopies; ++i) {
+      own[i] = offsets[i * kRowsPerCopy + first_row];
+    }
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const int row = i * kRowsPerCopy + first_row;
+      const int64_t from = int64_t{own[i]} * 16;
       const uint32_t to =
           k_tile + 16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(row, chunk));
       copy_async_16(to, k + from, row < count);
@@ -160,6 +200,7 @@ class TileLoader {
   const HybridDecodeParams& params_;
   RangeIterator ranges_;
   typename Traits::SharedStorage& smem_;
+  LoaderQueue<Traits::kBatchTiles * Traits::kTileTokens>& queue_;
   Range range_{};
   bool ended_ = false;
   int unit_;  // of the range; that of this loader's next tile

@@ -84,17 +84,22 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
   const int num_shares = max(1, kNumThreads / num_vectors);
   const auto* acc =
       reinterpret_cast<const float4*>(partials.acc) + int64_t{first_slot} * num_vectors;
-  // The first values are asked for before their weights are known.
-  constexpr int kAhead = 8;
-  float4 ahead[kAhead];
   const int first_vector = num_shares > 1 ? thread % num_vectors : thread;
   const int share = num_shares > 1 ? thread / num_vectors : 0;
-  const bool has_work = first_vector < num_vectors && share < num_shares;
+  // Each round waits for memory, but more registers here slow the whole kernel down.
+  constexpr int kTogether = 8;
+  float4 values[kTogether];
+  const auto ask = [&](int first_of_share, int vector) {
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) {
-    const int slot = share + i * num_shares;
-    ahead[i] = has_work && slot < count ? __ldcg(acc + int64_t{slot} * num_vectors + first_vector)
-                                        : float4{0, 0, 0, 0};
+    for (int i = 0; i < kTogether; ++i) {
+      const int slot = first_of_share + i * num_shares;
+      if (slot < count) {
+        values[i] = __ldcg(acc + int64_t{slot} * num_vectors + vector);
+      }
+    }
+  };
+  if (first_vector < num_vectors && share < num_shares) {
+    ask(share, first_vector);  // before their weights are known
   }
   for (int g = thread / 32; g < group_size; g += kNumThreads / 32) {
     constexpr int kStatesPerLane = (DecodeWorkspace::kMaxParts + 31) / 32;
@@ -131,19 +136,17 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
     const int g = vector * 4 / result.head_dim;
     float4 sum = {0, 0, 0, 0};
     if (exists) {
-#pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        const int slot = share + i * num_shares;
-        if (slot < count) {
-          const float4 value =
-              first == 0 ? ahead[i] : __ldcg(acc + int64_t{slot} * num_vectors + vector);
-          add_weighted(sum, weights[slot * group_size + g], value);
+      for (int begin = share; begin < count; begin += kTogether * num_shares) {
+        if (begin != share || first != 0) {
+          ask(begin, vector);
         }
-      }
-#pragma unroll 8
-      for (int slot = share + kAhead * num_shares; slot < count; slot += num_shares) {
-        add_weighted(sum, weights[slot * group_size + g],
-                     __ldcg(acc + int64_t{slot} * num_vectors + vector));
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i) {
+          const int slot = begin + i * num_shares;
+          if (slot < count) {
+            add_weighted(sum, weights[slot * group_size + g], values[i]);
+          }
+        }
       }
     }
     sums[thread] = sum;

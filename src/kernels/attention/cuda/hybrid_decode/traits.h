@@ -10,6 +10,14 @@ namespace lychee::attention::cuda {
 // Query heads that one matrix instruction takes side by side; groups are padded to it.
 constexpr int kHeadsPerTile = 8;
 
+// What a loader knows of the tokens that it is going to copy, a batch each.
+template <int kNumTokens>
+struct LoaderQueue {
+  int32_t positions[kNumTokens];  // of the batch after the next
+  int32_t pages[kNumTokens];      // of the next
+  uint32_t offsets[kNumTokens];   // of the present one's rows in K and V, in chunks of 16 bytes
+};
+
 // Everything the compiler must know of hybrid_decode_kernel: element type, tile shape, pipeline.
 template <DType kKvDType_, int kHeadDim_, int kHeadTiles_>
 struct HybridDecodeTraits {
@@ -30,12 +38,16 @@ struct HybridDecodeTraits {
   static constexpr int kPlaneBytes = kTileTokens * kRowBytes;
   // One ring of tiles for the whole block: 100 KB cover the latency of a Hopper's memory, the rest
   // covers the tiles that are being computed and the pauses at the end of a range.
-  static constexpr int kRingBytes = 176 * 1024;
+  static constexpr bool kIsLarge = kHeadTiles * kHeadDim > 128;  // queries take more room
+  static constexpr int kRingBytes = (kIsLarge ? 160 : 176) * 1024;
   static constexpr int kNumStages = kRingBytes / (2 * kPlaneBytes);
+  // Tiles that a loader copies between two waits for what it has asked for. Each two more cost half
+  // a microsecond at the start.
+  static constexpr int kBatchTiles = 4;
 
   // Jobs that are handed out ahead, with their queries.
   static constexpr int kQueryFloats = kHeadTiles * kHeadsPerTile * kHeadDim;
-  static constexpr int kNumJobs = kHeadTiles * kHeadDim > 128 ? 2 : 4;
+  static constexpr int kNumJobs = kIsLarge ? 2 : 3;
 
   // Of each thread; an equal share would be 168, too few for those that compute.
   static constexpr int kComputerRegisters = kHeadTiles == 1 ? 200 : 216;
@@ -54,6 +66,7 @@ struct HybridDecodeTraits {
     alignas(16) float acc[kNumComputers][kHeadsPerTile][kMergeStride];
     float max[kNumComputers][kHeadsPerTile];
     float sum[kNumComputers][kHeadsPerTile];
+    LoaderQueue<kBatchTiles * kTileTokens> queues[kNumLoaders];
     Job jobs[kNumJobs];
     uint64_t filled[kNumStages];   // the tile is there
     uint64_t emptied[kNumStages];  // its warp has read it
@@ -73,6 +86,7 @@ struct HybridDecodeTraits {
                 (kNumStages >= kNumLoaders * kNumComputers ||
                  (kNumStages % kNumLoaders != 0 &&
                   kNumStages > (kNumLoaders - 1) * kNumComputers)));
+  static_assert(kBatchTiles % 2 == 0 && kBatchTiles <= 32);
   static_assert(kNumStages <= kNumThreads);
   static_assert(sizeof(SharedStorage) <= 227 * 1024);
 };
