@@ -33,7 +33,7 @@ struct TrainOptions {
   int64_t text_rows = 256;
   int phrases = 10;
   int phrase_words = 32;
-  std::string data = "passkey:0.5,needle:0.3,text:0.2";
+  std::string data = "passkey:0.3,needle:0.2,text:0.5";
   std::vector<std::string> text_files;
   std::string qa_file;
   std::string select = "topk";
