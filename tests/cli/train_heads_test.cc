@@ -255,45 +255,22 @@ TEST_F(TrainHeadsTest, BadPlansToRefineAreRefusedInOneLine) {
 }
 
 TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefused) {
+  const auto refused = [&](const std::string& text, const std::string& context_max,
+                           const std::vector<std::string>& parts) {
+    expect_failure({"train-heads", "--model", text_model(), "--data", "text", "--text-file",
+                    file("text.txt", text), "--context-min", "900", "--context-max", context_max,
+                    "--budget", "300", "--steps", "1", "--out", path("far")},
+                   2, parts);
+  };
+  // Before any text is looked at, which here would be too short.
+  refused("word word", "1025", {"1025", "exceed", "1024", "--context-max"});
   std::string words;
   for (int i = 0; i < 3000; ++i) {
     words += "word ";
   }
-  const std::vector<std::string> far = {"train-heads",
-                                        "--model",
-                                        text_model(),
-                                        "--data",
-                                        "text",
-                                        "--text-file",
-                                        file("long.txt", words),
-                                        "--context-max",
-                                        "1500",
-                                        "--budget",
-                                        "300",
-                                        "--steps",
-                                        "1",
-                                        "--out",
-                                        path("far")};
-  expect_failure(far, 2, {"1500", "1024", "--context-max"});
+  refused(words, "1000", {"1000", "after them exceed", "1024", "--context-max"});
   // The folder holds no run yet: the next try needs no --resume.
-  expect_failure(far, 2, {"1500", "1024", "--context-max"});
-}
-
-TEST_F(TrainHeadsTest, ContextsBeyondTheModelAreRefusedBeforeTextsAreLookedAt) {
-  const std::vector<std::string> far = {"train-heads",
-                                        "--model",
-                                        text_model(),
-                                        "--data",
-                                        "text",
-                                        "--text-file",
-                                        file("short.txt", "word word"),
-                                        "--context-max",
-                                        "1025",
-                                        "--budget",
-                                        "300",
-                                        "--out",
-                                        path("far")};
-  expect_failure(far, 2, {"1025", "exceed", "1024", "--context-max"});
+  refused(words, "1000", {"1000", "after them exceed", "1024", "--context-max"});
 }
 
 TEST_F(TrainHeadsTest, AFolderThatCannotBeWrittenIsAnError) {
