@@ -143,7 +143,9 @@ LoadPlan plan_loading(const EngineOptions& options, const io::ModelConfig& confi
           mib(available_bytes), " MiB that are free, of which ", mib(kReserve),
           " MiB stay with the system; a token of KV cache takes ", memory.cache_bytes_per_token,
           " bytes. Try --weights int8 or int4, or a smaller model",
-          demands.cuda ? ", or --device cpu" : "");
+          demands.cuda ? ", or --device cpu; another program of this kind leaves memory free if "
+                         "it is given --max-cache-tokens"
+                       : "");
   require(wanted <= fitting, ErrorCode::kOutOfMemory, "a KV cache of ", wanted, " tokens takes ",
           mib(wanted * memory.cache_bytes_per_token), " MiB, and ", mib(left),
           " MiB are left beside the weights (", mib(memory.weight_bytes), " MiB), the workspace (",
