@@ -30,7 +30,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--max-cache-tokens", options.max_cache_tokens,
                   "KV cache capacity, of which policy page-bound takes a 16th more than there are "
-                  "tokens; default: all that memory allows, so that a second program finds none")
+                  "tokens; default: all that memory allows, which leaves none of a GPU's to others")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
   command

@@ -86,7 +86,7 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
       reinterpret_cast<const float4*>(partials.acc) + int64_t{first_slot} * num_vectors;
   const int first_vector = num_shares > 1 ? thread % num_vectors : thread;
   const int share = num_shares > 1 ? thread / num_vectors : 0;
-  // Each round waits for memory, but more registers here slow the whole kernel down.
+  // Each round waits for memory, but with more at once registers spill.
   constexpr int kTogether = 8;
   float4 values[kTogether];
   const auto ask = [&](int first_of_share, int vector) {

@@ -36,9 +36,10 @@ struct HybridDecodeTraits {
   static constexpr int kTileTokens = 16;  // rows of a matrix instruction
   static constexpr int kRowBytes = kHeadDim * (kIsFp8 ? 1 : 2);
   static constexpr int kPlaneBytes = kTileTokens * kRowBytes;
+  // Queries of so many heads take memory from the ring.
+  static constexpr bool kIsLarge = kHeadTiles * kHeadDim > 128;
   // One ring of tiles for the whole block: 100 KB cover the latency of a Hopper's memory, the rest
   // covers the tiles that are being computed and the pauses at the end of a range.
-  static constexpr bool kIsLarge = kHeadTiles * kHeadDim > 128;  // queries take more room
   static constexpr int kRingBytes = (kIsLarge ? 160 : 176) * 1024;
   static constexpr int kNumStages = kRingBytes / (2 * kPlaneBytes);
   // Tiles that a loader copies between two waits for what it has asked for. Each two more cost half
