@@ -8,6 +8,13 @@ namespace lychee {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// An address that stays in its register. The compiler computes one anew for every use of it else,
+// since it takes but a few instructions.
+[[nodiscard]] __device__ inline uint32_t kept_address(uint32_t address) {
+  asm volatile("" : "+r"(address));
+  return address;
+}
+
 // Copies 16 bytes to shared memory behind the thread's back; zeros, and no read, unless `valid`.
 __device__ inline void copy_async_16(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(global),

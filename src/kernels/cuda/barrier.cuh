@@ -16,10 +16,12 @@ __device__ inline void init_barrier(uint64_t& barrier, int num_arrivals) {
                "r"(num_arrivals)
                : "memory");
 }
-__device__ inline void arrive(uint64_t& barrier) {
-  asm volatile("{ .reg .b64 token; mbarrier.arrive.shared.b64 token, [%0]; }\n" ::"r"(
-                   shared_address(&barrier))
+__device__ inline void arrive(uint32_t barrier) {
+  asm volatile("{ .reg .b64 token; mbarrier.arrive.shared.b64 token, [%0]; }\n" ::"r"(barrier)
                : "memory");
+}
+__device__ inline void arrive(uint64_t& barrier) {
+  arrive(shared_address(&barrier));
 }
 // Arrives once all copies that this thread has issued are there; does not wait for them.
 __device__ inline void arrive_behind_copies(uint64_t& barrier) {
@@ -47,9 +49,12 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
   return ended != 0;
 }
 // Returns when the phase of this parity has ended; that before the first has parity 1.
-__device__ inline void wait_for_phase(uint64_t& barrier, uint32_t parity) {
-  while (!phase_ended(shared_address(&barrier), parity)) {
+__device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
+  while (!phase_ended(barrier, parity)) {
   }
+}
+__device__ inline void wait_for_phase(uint64_t& barrier, uint32_t parity) {
+  wait_for_phase(shared_address(&barrier), parity);
 }
 
 // Barrier `kId` (1 … 15) of kNumThreads threads of the block, whole warps.

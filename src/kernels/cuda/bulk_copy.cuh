@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cuda.h>
+
 #include <cstdint>
 
 #include "kernels/cuda/async_copy.cuh"
@@ -31,6 +33,20 @@ __device__ inline void copy_bulk([[maybe_unused]] uint32_t shared,
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::
           "r"(shared),
       "l"(global), "r"(bytes), "r"(shared_address(&barrier))
+      : "memory");
+#endif
+}
+
+// The same of a box of an array, whose first element is given: see tensor_map.h.
+__device__ inline void copy_tensor([[maybe_unused]] uint32_t shared,
+                                   [[maybe_unused]] const CUtensorMap& map, [[maybe_unused]] int x,
+                                   [[maybe_unused]] int y, [[maybe_unused]] int z,
+                                   [[maybe_unused]] uint64_t& barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%2, %3, %4}], [%5];\n" ::"r"(shared),
+      "l"(&map), "r"(x), "r"(y), "r"(z), "r"(shared_address(&barrier))
       : "memory");
 #endif
 }

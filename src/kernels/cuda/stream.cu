@@ -1,5 +1,4 @@
 #include "kernels/cuda/dependent_launch.cuh"
-#include "kernels/cuda/load.cuh"
 #include "kernels/device_stream.h"
 #include "tensor/cuda/device_attribute.h"
 
@@ -8,6 +7,16 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kLoads = 8;  // of 16 bytes, before the first is used
+
+// Memory that is read once leaves L1 alone. Asking for more than that into L2 (256 bytes) costs 6 %
+// of an H200's rate.
+[[nodiscard]] __device__ uint4 load_once(const void* address) {
+  uint4 value;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(address));
+  return value;
+}
 
 // grid: blocks that stride over the data.
 __global__ void __launch_bounds__(kThreads)
@@ -20,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
     uint4 words[kLoads];
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
-      words[j] = i + j * stride < num_words ? load_once_16(data + (i + j * stride) * 16)
+      words[j] = i + j * stride < num_words ? load_once(data + (i + j * stride) * 16)
                                             : uint4{0, 0, 0, 0};
     }
 #pragma unroll

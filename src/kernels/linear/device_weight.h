@@ -47,7 +47,7 @@ struct DeviceFormatInfo {
   return format <= DeviceFormat::kBF16;
 }
 
-// A matrix in device memory, aligned to 16 bytes.
+// A matrix in device memory, aligned to 128 bytes.
 struct DeviceWeight {
   DeviceFormat format;
   int64_t in_features;

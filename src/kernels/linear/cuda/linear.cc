@@ -16,13 +16,17 @@
 namespace lychee::linear::cuda {
 namespace {
 
-// What a block reads of the activations before it can multiply: beyond, it takes fewer of the sum's
-// lanes of more tiles, whose merge costs about as much as reading so much.
-constexpr int64_t kMaxInputBytes = int64_t{128} << 10;
-
 // That a launch can ask for, beside what the kernel declares.
 int64_t shared_bytes() {
   return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - 1024;
+}
+
+// What a block wants for weights on their way, or half of what there is: beside more of the
+// activations it takes fewer of the sum's lanes of more tiles. It covers the latency of a Hopper's
+// memory while a stage is multiplied, and two stages of the largest format.
+int64_t ring_bytes() {
+  constexpr int64_t kRingBytes = int64_t{105} << 10;
+  return std::min(kRingBytes, shared_bytes() / 2 - kRingAlignment);
 }
 
 int64_t floats(int64_t count) {
@@ -39,13 +43,10 @@ bool fits(const DeviceLinearParams& p, int64_t num_rows, int slices) {
   // Sums, offsets and scales of integers: at most 18 bytes for 32 inputs.
   const int64_t sums = num_rows * (inputs / 32) * 18 + num_rows * 64 + 16;
   const int64_t results = 2 * kDecodeWarps * 16 * columns * kFloat;
-  if (p.rounded_x != nullptr) {
-    return rounded <= kMaxInputBytes && rounded + sums + results <= shared_bytes();
-  }
-  const int64_t floats = num_rows * inputs * kFloat;
+  const int64_t floats = p.rounded_x != nullptr ? 0 : num_rows * inputs * kFloat;
   const int64_t norm = p.norm.weight != nullptr ? inputs * kFloat : 0;
-  return floats <= kMaxInputBytes &&
-         rounded + sums + std::max(floats + norm, results) <= shared_bytes();
+  return rounded + sums + std::max(floats + norm, results) + kRingAlignment + ring_bytes() <=
+         shared_bytes();
 }
 
 // At most so many rows fit into the shared memory of kMaxSlices blocks.
@@ -169,6 +170,7 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   launch.num_columns =
       std::min(ceil_div(launch.num_tiles, launch.num_slices),
                device_attribute(cudaDevAttrMultiProcessorCount) / launch.num_slices);
+  launch.shared_bytes = static_cast<int>(shared_bytes());
   launch.counters = static_cast<int*>(p.workspace);
   launch.partials = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + kCounterBytes);
   launch_format(p.targets[begin].weight.format, launch, stream);

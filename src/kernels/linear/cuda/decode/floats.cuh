@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/matrix.cuh"
+#include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -12,24 +13,35 @@ class FloatProducts {
   using Format = typename Traits::Format;
   using Tile = typename Format::Tile;
 
-  // Adds those of one tile of the format, whose first run is `run` of the block. Two sums by
-  // turns, since an instruction waits for the one before it that adds to the same.
-  __device__ void add_tile(const Tile& low, const Tile& high, const Staged<Traits>& staged, int run,
-                           int /*runs*/, int num_rows, int lane) {
+  __device__ FloatProducts(const Staged<Traits>& staged, int /*runs*/, int num_rows, int lane)
+      : run_bytes_(num_rows * 64) {
 #pragma unroll
-    for (int i = 0; i < Traits::kRunsPerTile; ++i) {
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      // Columns beyond the last row repeat it; nobody looks at what they give.
+      const int row = min(column * 8 + lane / 4, num_rows - 1);
+      x_[column] = SharedPlace(staged.values + row * 64 + lane % 4 * 16);
+    }
+  }
+
+  // Adds those of a batch of tiles, whose first run is `run` of the block. Two sums by turns, since
+  // an instruction waits for the one before it that adds to the same.
+  __device__ void add(const Tile (&lows)[Format::kBatch], const Tile (&highs)[Format::kBatch],
+                      int run) {
+    int place = run * run_bytes_;
+#pragma unroll
+    for (int i = 0; i < Traits::kRunsPerBatch; ++i) {
+      const Tile& low = lows[i / Traits::kRunsPerTile];
+      const Tile& high = highs[i / Traits::kRunsPerTile];
       uint4 x[Traits::kColumnTiles];
 #pragma unroll
       for (int column = 0; column < Traits::kColumnTiles; ++column) {
-        // Columns beyond the last row repeat it; nobody looks at what they give.
-        const int row = min(column * 8 + lane / 4, num_rows - 1);
-        x[column] = *reinterpret_cast<const uint4*>(
-            staged.values + ((run + i) * num_rows + row) * 64 + lane % 4 * 16);
+        x[column] = x_[column].template take<uint4>(place);
       }
+      place += run_bytes_;
       uint32_t of_low[Format::kParts][4];
       uint32_t of_high[Format::kParts][4];
-      Format::weights(low, i, of_low);
-      Format::weights(high, i, of_high);
+      Format::weights(low, i % Traits::kRunsPerTile, of_low);
+      Format::weights(high, i % Traits::kRunsPerTile, of_high);
 #pragma unroll
       for (int part = 0; part < Format::kParts; ++part) {
         const uint32_t first[4] = {of_low[part][0], of_high[part][0], of_low[part][1],
@@ -61,6 +73,8 @@ class FloatProducts {
   }
 
  private:
+  SharedPlace x_[Traits::kColumnTiles];  // of run 0
+  int run_bytes_;
   float acc_[2][Traits::kColumnTiles][4] = {};
 };
 

@@ -3,15 +3,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/load.cuh"
 #include "kernels/linear/cuda/decode/codes.cuh"
 
 // What a lane holds of a tile of eight rows of each DeviceFormat, and how it becomes operands of
 // the matrix instruction. Lane 4 g + c has row g of its band, of every run of 32 inputs eight
 // values.
 //
-// A format: kStepK inputs a tile; kBatch tiles are loaded at once; kRowMajor: rows lie as in the
-// file, else input i of a run belongs to lane i % 16 / 4.
+// A format: kStepK inputs a tile, of which a warp multiplies kBatch at a time; kRowMajor: rows lie
+// as in the file, else input i of a run belongs to lane i % 16 / 4.
 //
 // Floats (kIntegers is false) become four registers of bf16 pairs, of which the first two feed one
 // instruction and the other two the next; kParts: terms that a weight is the sum of; kRowScale:
@@ -21,11 +20,16 @@
 // byte i is the lane's value slot_of(i). kGroup inputs share a scale; kHasMin: an offset too.
 namespace lychee::linear::cuda {
 
+template <typename T>
+[[nodiscard]] __device__ T take(const std::byte* from) {
+  return *reinterpret_cast<const T*>(from);
+}
+
 // 16 bytes of a row of bf16.
 struct FormatBf16 {
   static constexpr bool kIntegers = false;
   static constexpr int kStepK = 32;
-  static constexpr int kBatch = 4;
+  static constexpr int kBatch = 2;
   static constexpr bool kRowScale = false;
   static constexpr bool kRowMajor = true;
   static constexpr int kParts = 1;
@@ -35,7 +39,7 @@ struct FormatBf16 {
     uint4 values;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane % 4 * 16)};
+    return {take<uint4>(tile + lane % 4 * 16)};
   }
   static __device__ void weights(const Tile& tile, int /*run*/, uint32_t (&w)[kParts][4]) {
     w[0][0] = tile.values.x;
@@ -76,12 +80,12 @@ struct FormatFp8 : FormatBytes {
   static constexpr int kParts = 1;
   static constexpr bool kRowScale = true;
   static constexpr int kTileBytes = 512;
-  static constexpr int kHeaderBytes = 32;
+  static constexpr int kHeaderBytes = 128;
   struct Tile {
     uint4 codes;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16)};
+    return {take<uint4>(tile + lane * 16)};
   }
   static __device__ void weights(const Tile& tile, int run, uint32_t (&w)[kParts][4]) {
     const uint2 words = words_of(tile.codes, run);
@@ -115,7 +119,7 @@ struct FormatInt8 : FormatInt8Base {
   static constexpr int kGroup = 64;
   static constexpr int kTileBytes = 528;
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_2(tile + 512 + lane / 4 * 2)};
+    return {take<uint4>(tile + lane * 16), take<uint16_t>(tile + 512 + lane / 4 * 2)};
   }
   static __device__ void scales(const Tile& tile, float (&scale)[1], float* /*min*/) {
     float pair[2];
@@ -128,7 +132,7 @@ struct FormatQ8_0 : FormatInt8Base {
   static constexpr int kGroup = 32;
   static constexpr int kTileBytes = 544;
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_4(tile + 512 + lane / 4 * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint32_t>(tile + 512 + lane / 4 * 4)};
   }
   static __device__ void scales(const Tile& tile, float (&scale)[2], float* /*min*/) {
     halves_to_floats(tile.scales, scale);
@@ -185,7 +189,7 @@ struct FormatInt4 : FormatNibbles {
     uint32_t scales;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_4(tile + 512 + lane / 4 * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint32_t>(tile + 512 + lane / 4 * 4)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     four_bits(tile.codes, run, w);
@@ -205,7 +209,7 @@ struct FormatInt4G32 : FormatNibbles {
     uint2 scales;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8)};
+    return {take<uint4>(tile + lane * 16), take<uint2>(tile + 512 + lane / 4 * 8)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     four_bits(tile.codes, run, w);
@@ -225,7 +229,7 @@ struct FormatQ4_1 : FormatNibbles {
     uint4 scales;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_16(tile + 512 + lane / 4 * 16)};
+    return {take<uint4>(tile + lane * 16), take<uint4>(tile + 512 + lane / 4 * 16)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     four_bits(tile.codes, run, w);
@@ -246,8 +250,8 @@ struct FormatQ5_0 : FormatNibbles {
     uint32_t high;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
-            load_once_4(tile + 512 + lane * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint2>(tile + 640 + lane / 4 * 8),
+            take<uint32_t>(tile + 512 + lane * 4)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     five_bits(tile.codes, tile.high, run, w);
@@ -268,8 +272,8 @@ struct FormatQ5_1 : FormatNibbles {
     uint32_t high;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_16(tile + 640 + lane / 4 * 16),
-            load_once_4(tile + 512 + lane * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint4>(tile + 640 + lane / 4 * 16),
+            take<uint32_t>(tile + 512 + lane * 4)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     five_bits(tile.codes, tile.high, run, w);
@@ -302,8 +306,8 @@ struct FormatQ4_K : FormatNibbles {
     uint32_t super;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane / 4 * 8),
-            load_once_4(tile + 576 + lane / 4 * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint2>(tile + 512 + lane / 4 * 8),
+            take<uint32_t>(tile + 576 + lane / 4 * 4)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     four_bits(tile.codes, run, w);
@@ -325,8 +329,8 @@ struct FormatQ5_K : FormatNibbles {
     uint32_t high;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_8(tile + 640 + lane / 4 * 8),
-            load_once_4(tile + 704 + lane / 4 * 4), load_once_4(tile + 512 + lane * 4)};
+    return {take<uint4>(tile + lane * 16), take<uint2>(tile + 640 + lane / 4 * 8),
+            take<uint32_t>(tile + 704 + lane / 4 * 4), take<uint32_t>(tile + 512 + lane * 4)};
   }
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {
     five_bits(tile.codes, tile.high, run, w);
@@ -337,6 +341,7 @@ struct FormatQ5_K : FormatNibbles {
 };
 
 struct FormatQ6_K : FormatNibbles {
+  static constexpr int kBatch = 1;  // its tiles are the largest
   static constexpr int kZero = 32;
   // 0, 2, 1, 3, 4, 6, 5, 7.
   static constexpr __device__ int slot_of(int byte) {
@@ -352,8 +357,8 @@ struct FormatQ6_K : FormatNibbles {
     uint32_t super;
   };
   static __device__ Tile load(const std::byte* tile, int lane) {
-    return {load_once_16(tile + lane * 16), load_once_8(tile + 512 + lane * 8),
-            load_once_8(tile + 768 + lane / 4 * 8), load_once_2(tile + 832 + lane / 4 * 2)};
+    return {take<uint4>(tile + lane * 16), take<uint2>(tile + 512 + lane * 8),
+            take<uint2>(tile + 768 + lane / 4 * 8), take<uint16_t>(tile + 832 + lane / 4 * 2)};
   }
   // Slots 0 … 3, which share a scale, in one register and 4 … 7 in the other.
   static __device__ void bytes(const Tile& tile, int run, uint32_t (&w)[2]) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/matrix.cuh"
+#include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -14,38 +15,52 @@ class IntegerProducts {
   using Format = typename Traits::Format;
   using Tile = typename Format::Tile;
 
-  // Adds those of one tile of the format, whose first run is `run` of the block's `runs`.
-  __device__ void add_tile(const Tile& low, const Tile& high, const Staged<Traits>& staged, int run,
-                           int runs, int num_rows, int lane) {
-    const Scales low_scales(low);
-    const Scales high_scales(high);
+  __device__ IntegerProducts(const Staged<Traits>& staged, int runs, int num_rows, int lane)
+      : pair_bytes_(num_rows * 128) {
 #pragma unroll
-    for (int pair = 0; pair < kRuns / 2; ++pair) {
-      uint32_t codes[2][4];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        codes_of(low, high, 2 * pair + i, codes[i]);
+    for (int tile = 0; tile < kRowTiles; ++tile) {
+      // Rows beyond the last repeat it; nobody looks at what they give.
+      const int column_row = min(4 * tile + lane / 8, num_rows - 1);
+      const int row = min(4 * tile + lane % 4, num_rows - 1);
+      x_[tile] = SharedPlace(staged.values + column_row * 128 + lane / 4 % 2 * 64 + lane % 4 * 16);
+      scales_[tile] = SharedPlace(staged.scales + row * Staged<Traits>::scales_of(runs));
+      if constexpr (Format::kZero != 0) {
+        offsets_[tile] = SharedPlace(staged.offsets + row * Staged<Traits>::offsets_of(runs));
       }
+      if constexpr (Format::kHasMin) {
+        sums_[tile] = SharedPlace(staged.sums + row * Staged<Traits>::sums_of(runs));
+      }
+    }
+  }
+
+  // Adds those of a batch of tiles, whose first run is `run` of the block.
+  __device__ void add(const Tile (&lows)[Format::kBatch], const Tile (&highs)[Format::kBatch],
+                      int run) {
+    const int first_pair = run / 2;
+    int x_place = first_pair * pair_bytes_;
 #pragma unroll
-      for (int tile = 0; tile < kRowTiles; ++tile) {
-        // Rows beyond the last repeat it; nobody looks at what they give.
-        const int column_row = min(4 * tile + lane / 8, num_rows - 1);
-        const int pair_of_block = run / 2 + pair;
-        const uint4 x = *reinterpret_cast<const uint4*>(
-            staged.values + (pair_of_block * num_rows + column_row) * 128 + lane / 4 % 2 * 64 +
-            lane % 4 * 16);
-        const int row = min(4 * tile + lane % 4, num_rows - 1);
-        const float scale = staged.scales[row * Staged<Traits>::scales_of(runs) + pair_of_block];
-        const int2* offsets = staged.offsets + row * Staged<Traits>::offsets_of(runs) +
-                              (run + 2 * pair) * 32 / Format::kGroup;
-        add_pair(acc_[tile], codes, x, offsets, low_scales.scale + pair * kGroups,
-                 high_scales.scale + pair * kGroups, scale);
-        if constexpr (Format::kHasMin) {
-          const float2 sums = *reinterpret_cast<const float2*>(
-              staged.sums + row * Staged<Traits>::sums_of(runs) + run + 2 * pair);
-          add_offsets(acc_[tile][0], low_scales.min + 2 * pair, sums);
-          add_offsets(acc_[tile][1], high_scales.min + 2 * pair, sums);
+    for (int i = 0; i < Format::kBatch; ++i) {
+      const Scales low_scales(lows[i]);
+      const Scales high_scales(highs[i]);
+#pragma unroll
+      for (int pair = 0; pair < kRuns / 2; ++pair) {
+        uint32_t codes[2][4];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          codes_of(lows[i], highs[i], 2 * pair + r, codes[r]);
         }
+        const int later = i * (kRuns / 2) + pair;  // than the first pair
+#pragma unroll
+        for (int tile = 0; tile < kRowTiles; ++tile) {
+          add_pair(acc_[tile], codes, tile, x_place, first_pair, later,
+                   low_scales.scale + pair * kGroups, high_scales.scale + pair * kGroups);
+          if constexpr (Format::kHasMin) {
+            const auto sums = sums_[tile].template take<float2>(first_pair * 8 + later * 8);
+            add_offsets(acc_[tile][0], low_scales.min + 2 * pair, sums);
+            add_offsets(acc_[tile][1], high_scales.min + 2 * pair, sums);
+          }
+        }
+        x_place += pair_bytes_;
       }
     }
   }
@@ -98,16 +113,18 @@ class IntegerProducts {
     acc = fmaf(min[1], sums.y, acc);
   }
 
-  // acc += the products of two runs, group by group.
-  static __device__ void add_pair(float (&acc)[2], const uint32_t (&codes)[2][4], const uint4& x,
-                                  const int2* offsets, const float* low, const float* high,
-                                  float scale) {
+  // acc += the products of two runs with those of row tile `tile`, group by group.
+  __device__ void add_pair(float (&acc)[2], const uint32_t (&codes)[2][4], int tile, int x_place,
+                           int first_pair, int later, const float* low, const float* high) const {
+    const auto x = x_[tile].template take<uint4>(x_place);
+    const auto scale = scales_[tile].template take<float>(first_pair * 4 + later * 4);
     const uint32_t columns[2][2] = {{x.x, x.y}, {x.z, x.w}};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       int c[4] = {0, 0, 0, 0};
       if constexpr (Format::kZero != 0) {
-        const int2 offset = offsets[group];
+        const auto offset = offsets_[tile].template take<int2>(first_pair * kGroups * 8 +
+                                                               (later * kGroups + group) * 8);
         c[0] = c[2] = offset.x;
         c[1] = c[3] = offset.y;
       }
@@ -128,6 +145,11 @@ class IntegerProducts {
     }
   }
 
+  SharedPlace x_[kRowTiles];  // of pair 0
+  SharedPlace scales_[kRowTiles];
+  SharedPlace offsets_[kRowTiles];
+  SharedPlace sums_[kRowTiles];
+  int pair_bytes_;
   float acc_[kRowTiles][2] = {};
 };
 

@@ -12,6 +12,8 @@ namespace lychee::linear::cuda {
 constexpr int kDecodeWarps = 16;
 constexpr int kMaxTargets = 4;
 constexpr int kMaxSlices = kDecodeWarps;
+constexpr int kMaxStages = 8;
+constexpr int kRingAlignment = 1024;  // for the swizzle of plain rows
 // What a block's warps load of a row at a time is at most this, and divides it.
 constexpr int kInputsPerRound = 4096;
 // Of up to so many rows each block makes the RMSNorm itself. That reads f32 instead of bf16 and
@@ -51,11 +53,14 @@ struct DecodeLaunch {
   bool swiglu;
   bf16* rounded_swiglu;  // [num_rows, out_features], or null: SwiGLU to the first target's y
   int64_t band_bytes;
-  int num_slices;   // power of two
-  int num_columns;  // of blocks; grid: (num_columns, num_slices)
-  // By launch_decode(), since a division on the device would stand before the first load: lanes of
-  // a block, tiles of the format in a row, and batches of a lane to a tile.
-  int64_t tile_step_bytes;  // between tiles that a warp takes one after the other, in a weight
+  int num_slices;    // power of two
+  int num_columns;   // of blocks; grid: (num_columns, num_slices)
+  int shared_bytes;  // that a block can ask for
+  // By launch_decode(), since a division on the device would stand before the first load: stages
+  // of the ring and their bytes, lanes of a block, tiles of the format in a row, and batches of a
+  // lane to a tile.
+  int num_stages;
+  int stage_bytes;
   int num_lanes;
   int num_steps;
   int num_batches;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/activation/cuda/silu.cuh"
+#include "kernels/linear/cuda/decode/ring.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -17,6 +18,12 @@ __device__ FragmentRows fragment_rows(int fragment) {
   const int column = fragment % 4;
   return Format::kIntegers ? FragmentRows{tile + column, tile + column + 4}
                            : FragmentRows{tile + 2 * column, tile + 2 * column + 1};
+}
+
+// The output of its band that a fragment has.
+template <typename Format>
+__device__ int output_of_fragment(int fragment) {
+  return row_of_group<Format>(fragment % kWarpSize / 4);
 }
 
 __device__ inline void add_to(float4& sum, const float4& value) {
@@ -77,7 +84,7 @@ __device__ float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
   }
   const auto [row, next] = fragment_rows<Format>(fragment);
   const DecodeTarget& target = target_of(p, tile);
-  const int output = (tile - target.first_tile) * 16 + fragment % kWarpSize / 4;
+  const int output = (tile - target.first_tile) * 16 + output_of_fragment<Format>(fragment);
   const auto load = [&](int r, int o) {
     const float* y = output_of(p, target, r, o);
     return y != nullptr ? *y : 0.0F;
@@ -90,7 +97,7 @@ template <typename Format>
 __device__ void store_results(const DecodeLaunch& p, int tile, int fragment, const float4& sum,
                               const float4& residual) {
   const auto [row, next] = fragment_rows<Format>(fragment);
-  const int output_of_tile = fragment % kWarpSize / 4;
+  const int output_of_tile = output_of_fragment<Format>(fragment);
   if (p.swiglu) {
     const int output = tile * 8 + output_of_tile;
     store_swiglu(p, row, output, activation::cuda::silu_mul_value(sum.x, sum.z));
@@ -120,9 +127,8 @@ template <typename Traits>
 __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, const float* results,
                                             int first_tile) {
   constexpr int kFragments = Traits::kTileResults / 4;
-  constexpr int kThreads = Traits::kFinishesApart ? kWarpSize : kDecodeThreads;
-  for (int i = static_cast<int>(threadIdx.x) % kThreads; i < p.num_slices * kFragments;
-       i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x) % kWarpSize; i < p.num_slices * kFragments;
+       i += kWarpSize) {
     const int tile_of_block = i / kFragments;
     const int fragment = i % kFragments;
     const int tile = first_tile + tile_of_block;
@@ -142,38 +148,51 @@ __device__ __noinline__ void leave_partials(const DecodeLaunch& p, int lanes, co
   }
 }
 
-// What the warp that finishes a block's tiles does: adds up what the others leave of each, and
-// stores it, or leaves it for merge_slices(). It meets them once a tile, as they do each other.
+// What finisher `finisher` of a block does, with every kFinishers-th of its tiles: it adds up what
+// the others leave, and stores it, or leaves it for merge_slices().
 template <typename Traits>
-__device__ void finish_tiles(const DecodeLaunch& p, int lanes, const float* results) {
-  constexpr int kHalf = kDecodeWarps * Traits::kTileResults;
+__device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, const float* results,
+                             DecodeBarriers& barriers) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int step = p.num_columns * p.num_slices;
-  int parity = 0;
-  for (int tile = static_cast<int>(blockIdx.x) * p.num_slices; tile < p.num_tiles; tile += step) {
-    const float* const all = results + parity * kHalf;
-    parity ^= 1;
+  const float* const all = results + finisher * kDecodeWarps * Traits::kTileResults;
+  uint32_t parity = 0;
+  const auto give_back = [&] {
+    __syncwarp();
+    if (lane == 0) {
+      arrive(barriers.taken[finisher]);
+    }
+  };
+  for (int tile = static_cast<int>(blockIdx.x) * p.num_slices + finisher * step; tile < p.num_tiles;
+       tile += kFinishers * step, parity ^= 1) {
     if (p.num_slices > 1) {
-      __syncthreads();
+      wait_for_phase(barriers.left[finisher], parity);
       leave_partials<Traits>(p, lanes, all, tile);
+      give_back();
       continue;
     }
     float4 residuals[Traits::kColumnTiles];
+    float4 sums[Traits::kColumnTiles];
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
       residuals[column] =
           load_residual<typename Traits::Format>(p, tile, column * kWarpSize + lane);
     }
-    __syncthreads();
+    wait_for_phase(barriers.left[finisher], parity);
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
-      const int fragment = column * kWarpSize + lane;
       float4 values[kDecodeWarps];
 #pragma unroll
       for (int w = 0; w < kDecodeWarps; ++w) {
-        values[w] = reinterpret_cast<const float4*>(all + w * Traits::kTileResults)[fragment];
+        values[w] = reinterpret_cast<const float4*>(
+            all + w * Traits::kTileResults)[column * kWarpSize + lane];
       }
-      store_results<typename Traits::Format>(p, tile, fragment, tree_sum(values),
+      sums[column] = tree_sum(values);
+    }
+    give_back();
+#pragma unroll
+    for (int column = 0; column < Traits::kColumnTiles; ++column) {
+      store_results<typename Traits::Format>(p, tile, column * kWarpSize + lane, sums[column],
                                              residuals[column]);
     }
   }
@@ -201,7 +220,7 @@ __device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
   const int num_groups = (p.num_tiles + p.num_slices - 1) / p.num_slices;
   const int mine = (num_groups - static_cast<int>(blockIdx.x) + p.num_columns - 1) / p.num_columns;
 #pragma unroll 2
-  for (int i = threadIdx.x; i < mine * per_group; i += Traits::kBlockThreads) {
+  for (int i = threadIdx.x; i < mine * per_group; i += kDecodeBlockThreads) {
     const int group = static_cast<int>(blockIdx.x) + i / per_group * p.num_columns;
     const int tile = group * p.num_slices + i % per_group / kFragments;
     if (tile >= p.num_tiles) {

@@ -1,40 +1,41 @@
 #pragma once
 
+#include <cuda.h>
+
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/launch.h"
 
 namespace lychee::linear::cuda {
 
 constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;  // that stage and multiply
-constexpr int kFragment = 128;                            // results of a matrix instruction
+// Warps that finish tiles, in turn; and one that loads weights.
+constexpr int kFinishers = 2;
+constexpr int kDecodeBlockThreads = kDecodeThreads + (kFinishers + 1) * kWarpSize;
+constexpr int kFragment = 128;  // results of a matrix instruction
 
-// Whether a block has one more warp to finish tiles: those that multiply then wait for nothing but
-// each other. It leaves every thread 96 registers instead of 128. Plain weights fill those with
-// loads; integers need more the more rows and offsets they have, and most where 16 share a scale.
-template <typename Format, int kMaxRows>
-constexpr bool finishes_apart() {
-  if constexpr (Format::kIntegers) {
-    return Format::kGroup > 16 && kMaxRows <= (Format::kHasMin ? 4 : 8);
-  } else {
-    return !Format::kRowMajor;
-  }
-}
+// How the copy engine finds the weights of a launch: of plain formats by maps, of packed ones by
+// their addresses.
+struct RowMaps {
+  CUtensorMap of[kMaxTargets];
+};
+struct NoMaps {};
 
 // Everything that follows from format and number of rows, at most kMaxRows.
 template <typename Format_, int kMaxRows_>
 struct DecodeTraits {
   using Format = Format_;
+  using Maps = std::conditional_t<Format::kRowMajor, RowMaps, NoMaps>;
   static constexpr int kMaxRows = kMaxRows_;
   static constexpr int kColumnTiles = (kMaxRows + 7) / 8;  // of eight activation rows
   static constexpr int kRunsPerTile = Format::kStepK / 32;
   static constexpr int kRunsPerBatch = Format::kBatch * kRunsPerTile;  // of one lane of the sum
   static constexpr int kTileResults = kFragment * kColumnTiles;
-  static constexpr bool kFinishesApart = finishes_apart<Format, kMaxRows>();
-  static constexpr int kBlockThreads = kDecodeThreads + (kFinishesApart ? kWarpSize : 0);
-  static constexpr int kSumBytes = 2 * kDecodeWarps * kTileResults * int{sizeof(float)};
+  static constexpr int kSumBytes = kFinishers * kDecodeWarps * kTileResults * int{sizeof(float)};
 };
 
 // Between the threads that stage and multiply.
@@ -42,10 +43,36 @@ __device__ inline void sync_multipliers() {
   asm volatile("bar.sync 1, %0;" ::"n"(kDecodeThreads) : "memory");
 }
 
+// All of a block's dynamic shared memory.
+[[nodiscard]] __device__ inline std::byte* block_memory() {
+  extern __shared__ __align__(16) std::byte shared[];
+  return shared;
+}
+
+// A place in it. It stays in a register: the compiler would else work it out anew at each use.
+class SharedPlace {
+ public:
+  SharedPlace() = default;
+  __device__ explicit SharedPlace(const void* address)
+      : offset_(kept_address(shared_address(address) - shared_address(block_memory()))) {}
+
+  // `bytes` further on, and what lies there.
+  [[nodiscard]] __device__ const std::byte* address(int bytes) const {
+    return block_memory() + offset_ + bytes;
+  }
+  template <typename T>
+  [[nodiscard]] __device__ T take(int bytes) const {
+    return *reinterpret_cast<const T*>(address(bytes));
+  }
+
+ private:
+  uint32_t offset_;
+};
+
 // What a block is to do.
 template <typename Traits>
 struct DecodeShare {
-  int lanes;       // of the sum, in this block
+  int lanes;       // of the sum, in this block: a power of two
   int first_lane;  // the first of them
   int runs;        // of 32 inputs, of this block's lanes
 
@@ -56,9 +83,9 @@ struct DecodeShare {
   // The first input of run `run` of this block.
   __device__ int first_input(int run) const {
     const int in_batch = lanes * Traits::kRunsPerBatch;
-    const int batch = run / in_batch;
+    const int batch = run >> (__ffs(in_batch) - 1);
     return 32 * (batch * kDecodeWarps * Traits::kRunsPerBatch + first_lane * Traits::kRunsPerBatch +
-                 run % in_batch);
+                 (run & (in_batch - 1)));
   }
 };
 
@@ -75,8 +102,8 @@ struct Staged {
   float* sums;    // of runs, for formats with an offset: [num_rows, runs]
   int2* offsets;  // of high and low bytes times -kZero: [num_rows, groups of a scale]
   float* scales;  // [num_rows, runs / 2]
-  // Partial results f32 [2, warps, columns, 128]. Before that, f32 [num_rows, runs, 32] on their
-  // way to `values` and the weight of their norm [runs, 32], where there are such.
+  // Partial results f32 [kFinishers, warps, columns, 128]. Before that, f32 [num_rows, runs, 32] on
+  // their way to `values` and the weight of their norm [runs, 32], where there are such.
   float* results;
 
   // Of a row: strides that leave four rows in different banks.
@@ -114,19 +141,22 @@ struct Staged {
 
 // float_rows: of activations in f32 and norm weights.
 template <typename Traits>
-__host__ inline int decode_shared_bytes(int runs, int num_rows, int float_rows) {
+__host__ inline int staged_shared_bytes(int runs, int num_rows, int float_rows) {
   return Staged<Traits>::bytes(runs, num_rows) +
          std::max(runs * float_rows * 128, Traits::kSumBytes);
 }
 
 // The weight that a tile belongs to.
-__device__ inline const DecodeTarget& target_of(const DecodeLaunch& p, int tile) {
+__device__ inline int target_index(const DecodeLaunch& p, int tile) {
   int t = 0;
 #pragma unroll
   for (int i = 1; i < kMaxTargets; ++i) {
     t = i < p.num_targets && !p.swiglu && tile >= p.targets[i].first_tile ? i : t;
   }
-  return p.targets[t];
+  return t;
+}
+__device__ inline const DecodeTarget& target_of(const DecodeLaunch& p, int tile) {
+  return p.targets[target_index(p, tile)];
 }
 
 }  // namespace lychee::linear::cuda
