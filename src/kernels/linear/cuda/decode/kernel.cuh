@@ -97,7 +97,7 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
                    staged.results + (result.stage * kDecodeWarps + warp) * Traits::kTileResults,
                    lane);
     arrive_as_warp(shared_address(&barriers.left[result.stage]));
-    result.advance(2);
+    result.advance(kFinishers);
   }
 }
 
