@@ -135,40 +135,58 @@ void CudaStepGraphs::enqueue_page_bound(const CudaStepShape& shape,
   }
 }
 
-void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at,
-                                       int layer, const CudaLayers::Qkv& qkv) {
-  const attention::PagedKv kv = cache_.layer(layer);
-  const CudaLayers::HeadNorms norms = layers_.head_norms(layer);
+void CudaStepGraphs::enqueue_rotation(const CudaStepShape& shape, const CudaStepMemory::Places& at,
+                                      int layer, const CudaLayers::Qkv& qkv) {
+  const attention::NewestTokens newest = newest_tokens(layer, qkv);
   attention::cuda::rotate_append_rows({.batch = shape.batch,
                                        .num_q_heads = config_.num_q_heads,
                                        .num_kv_heads = config_.num_kv_heads,
                                        .head_dim = config_.head_dim,
                                        .q = qkv.q,
-                                       .k = qkv.k,
-                                       .v = qkv.v,
                                        .q_stride = qkv.q_stride,
-                                       .kv_stride = qkv.kv_stride,
-                                       .q_norm = norms.q,
-                                       .k_norm = norms.k,
-                                       .norm_eps = config_.rms_norm_eps,
-                                       .rope_table = layers_.activations().rope_table,
+                                       .newest = newest,
                                        .page_tables = at.page_tables,
                                        .page_table_stride = at.page_table_stride,
                                        .kv_lens = at.kv_lens,
-                                       .kv = kv},
+                                       .kv = cache_.layer(layer)},
                                       stream_->get());
-  wait_for_selection();
-  enqueue_page_bound(shape, at, kv, qkv.q);
-  const int64_t heads = int64_t{shape.batch} * config_.num_kv_heads;
-  if (shape.counts_ids()) {
-    copy_on_device(at.num_ids_log + layer * heads, at.num_ids, heads * 4, stream_->get());
-  }
+}
+
+attention::NewestTokens CudaStepGraphs::newest_tokens(int layer, const CudaLayers::Qkv& qkv) const {
+  const CudaLayers::HeadNorms norms = layers_.head_norms(layer);
+  return {.k = qkv.k,
+          .v = qkv.v,
+          .kv_stride = qkv.kv_stride,
+          .q_norm = norms.q,
+          .k_norm = norms.k,
+          .norm_eps = config_.rms_norm_eps,
+          .rope_table = layers_.activations().rope_table};
+}
+
+void CudaStepGraphs::enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at,
+                                       int layer, const CudaLayers::Qkv& qkv) {
+  const attention::PagedKv kv = cache_.layer(layer);
   attention::HybridDecodeParams p = memory_.decode_params(shape);
   p.scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim));
   p.q = qkv.q;
   p.page_tables = at.page_tables;
   p.kv_lens = at.kv_lens;
   p.kv = kv;
+  // Pages are ranked by what rotation and appending leave.
+  if (shape.page_bound.empty() && attention::cuda::takes_newest_tokens(p)) {
+    p.newest = newest_tokens(layer, qkv);
+  } else {
+    enqueue_rotation(shape, at, layer, qkv);
+  }
+  wait_for_selection();
+  enqueue_page_bound(shape, at, kv, qkv.q);
+  const int64_t heads = int64_t{shape.batch} * config_.num_kv_heads;
+  if (shape.counts_ids()) {
+    copy_on_device(at.num_ids_log + layer * heads, at.num_ids, heads * 4, stream_->get());
+  }
+  // Sets of selection: the attention of the layer after it has waited for that. Of streaming: that
+  // of layer 0 has.
+  p.sets_are_early = shape.page_bound.empty() && (layer > 0 || shape.streaming.empty());
   if (layers_.decodes_rounded(shape.batch)) {
     p.rounded_out = layers_.activations().rounded_attended;
   } else {

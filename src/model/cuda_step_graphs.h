@@ -32,6 +32,10 @@ class CudaStepGraphs {
   // The sets that rows of `page-bound` read in `layer`.
   void enqueue_page_bound(const CudaStepShape& shape, const CudaStepMemory::Places& at,
                           const attention::PagedKv& kv, const float* q);
+  [[nodiscard]] attention::NewestTokens newest_tokens(int layer, const CudaLayers::Qkv& qkv) const;
+  // Norms and rotates queries and keys, and appends keys and values to the cache.
+  void enqueue_rotation(const CudaStepShape& shape, const CudaStepMemory::Places& at, int layer,
+                        const CudaLayers::Qkv& qkv);
   void enqueue_attention(const CudaStepShape& shape, const CudaStepMemory::Places& at, int layer,
                          const CudaLayers::Qkv& qkv);
   void enqueue_selection(const CudaStepShape& shape, const CudaStepMemory::Places& at, int layer);

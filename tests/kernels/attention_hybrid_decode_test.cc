@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "kernels/attention/hybrid_decode.h"
+#include "kernels/attention/rotate_append.h"
 #include "kernels/attention_support.h"
 #include "support/compare.h"
 #include "tensor/buffer.h"
@@ -125,10 +126,14 @@ struct Call {
     cpu::hybrid_decode(params);
   }
 
-  void run_cuda(int num_runs = 1, int64_t only_row = -1) {
+  // The newest tokens are normed, rotated and appended by a launch of their own, or by attention.
+  enum class Newest { kStored, kApart, kByAttention };
+
+  void run_cuda(int num_runs = 1, int64_t only_row = -1, Newest handled = Newest::kStored) {
     test::DeviceMirror mirror;
     HybridDecodeParams p = params;
-    p.q = mirror.input(q);
+    float* const queries = mirror.output(q);
+    p.q = queries;
     p.page_tables = cache.page_tables_on(mirror);
     p.kv_lens = mirror.input(kv_lens);
     p.kv = cache.view_on(mirror);
@@ -147,10 +152,49 @@ struct Call {
     if (only_row >= 0) {
       select_row(p, only_row);
     }
+    if (handled != Newest::kStored) {
+      p.newest = newest_on(mirror);
+    }
+    if (handled == Newest::kApart) {
+      cuda::rotate_append_rows({.batch = p.batch,
+                                .num_q_heads = p.num_q_heads,
+                                .num_kv_heads = p.num_kv_heads,
+                                .head_dim = p.head_dim,
+                                .q = queries,
+                                .q_stride = int64_t{p.num_q_heads} * p.head_dim,
+                                .newest = p.newest,
+                                .page_tables = p.page_tables,
+                                .page_table_stride = p.page_table_stride,
+                                .kv_lens = p.kv_lens,
+                                .kv = p.kv},
+                               mirror.stream());
+      p.newest = {};
+    }
     for (int run = 0; run < num_runs; ++run) {  // counters must come back to zero
       cuda::hybrid_decode(p, mirror.stream());
     }
     mirror.finish();
+  }
+
+  // Random ones, with norms of their heads or without, and room between rows.
+  void make_newest(bool norms) {
+    const int64_t row = 2 * int64_t{params.num_kv_heads} * params.head_dim;
+    params.newest.kv_stride = row + 8;
+    newest_kv = random.normals(params.batch * params.newest.kv_stride);
+    rope_table = random.normals(int64_t{params.batch} * params.head_dim);
+    q_norm = random.normals(params.head_dim);
+    k_norm = random.normals(params.head_dim);
+    has_norms = norms;
+  }
+  NewestTokens newest_on(test::DeviceMirror& mirror) {
+    const float* const kv = mirror.input(newest_kv);
+    return {.k = kv,
+            .v = kv + int64_t{params.num_kv_heads} * params.head_dim,
+            .kv_stride = params.newest.kv_stride,
+            .q_norm = has_norms ? mirror.input(q_norm) : nullptr,
+            .k_norm = has_norms ? mirror.input(k_norm) : nullptr,
+            .norm_eps = 1e-5F,
+            .rope_table = mirror.input(rope_table)};
   }
 
   // A batch of row `row` alone, whose results land where those of the whole batch would.
@@ -210,6 +254,8 @@ struct Call {
   std::vector<int32_t> set_of_head, token_ids, num_ids;
   std::vector<uint8_t> emit;
   std::vector<bf16> rounded_out;  // empty: not wanted
+  std::vector<float> newest_kv, rope_table, q_norm, k_norm;
+  bool has_norms = false;
   Buffer workspace;
   HybridDecodeParams params{};
 };
@@ -251,6 +297,36 @@ INSTANTIATE_TEST_SUITE_P(Fp8Cases, HybridDecodeTest,
                                           testing::Values(DType::kF8E4M3),
                                           testing::ValuesIn(cases())),
                          case_name<Case>);
+
+class NewestTokensTest : public testing::TestWithParam<std::tuple<Backend, DType, Case>> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(NewestTokensTest);
+INSTANTIATE_TEST_SUITE_P(Cases, NewestTokensTest,
+                         testing::Combine(testing::ValuesIn(cuda_backends()),
+                                          testing::Values(DType::kF16, DType::kBF16,
+                                                          DType::kF8E4M3),
+                                          testing::ValuesIn(cases())),
+                         case_name<Case>);
+
+TEST_P(NewestTokensTest, AreWhatTheirOwnLaunchMakesOfThemToTheBit) {
+  const auto& [backend, dtype, c] = GetParam();
+  Call probe(c, dtype);
+  if (!cuda::takes_newest_tokens(probe.params)) {
+    GTEST_SKIP() << "plain loops";
+  }
+  for (const bool norms : {false, true}) {
+    Call expected(c, dtype);
+    Call actual(c, dtype);
+    expected.make_newest(norms);
+    actual.make_newest(norms);
+    expected.run_cuda(1, -1, Call::Newest::kApart);
+    actual.run_cuda(2, -1, Call::Newest::kByAttention);  // the second finds them in the cache
+    EXPECT_EQ(actual.out, expected.out);
+    EXPECT_EQ(actual.lse, expected.lse);
+    EXPECT_EQ(with_poison_as(0, actual.scores), with_poison_as(0, expected.scores));
+    EXPECT_TRUE(actual.cache.k_bytes() == expected.cache.k_bytes());
+    EXPECT_TRUE(actual.cache.v_bytes() == expected.cache.v_bytes());
+  }
+}
 
 const Case kMixed{"mixed", {700, 1, 1337, 65}, 9, 3, 64, "shsdaeh"};
 

@@ -154,14 +154,14 @@ struct RowsCall {
               .num_kv_heads = c.num_kv_heads,
               .head_dim = c.head_dim,
               .q = q.data(),
-              .k = kv.data(),
-              .v = kv.data() + kv_size,
               .q_stride = q_stride,
-              .kv_stride = kv_stride,
-              .q_norm = c.norms ? q_norm.data() : nullptr,
-              .k_norm = c.norms ? k_norm.data() : nullptr,
-              .norm_eps = 1e-5F,
-              .rope_table = table.data(),
+              .newest = {.k = kv.data(),
+                         .v = kv.data() + kv_size,
+                         .kv_stride = kv_stride,
+                         .q_norm = c.norms ? q_norm.data() : nullptr,
+                         .k_norm = c.norms ? k_norm.data() : nullptr,
+                         .norm_eps = 1e-5F,
+                         .rope_table = table.data()},
               .page_tables = cache.page_tables(),
               .page_table_stride = cache.page_table_stride(),
               .kv_lens = kv_lens.data(),
@@ -171,11 +171,11 @@ struct RowsCall {
     test::DeviceMirror mirror;
     RotateAppendRowsParams p = params;
     p.q = mirror.output(q);
-    p.k = mirror.input(kv);
-    p.v = p.k + (params.v - params.k);
-    p.q_norm = params.q_norm == nullptr ? nullptr : mirror.input(q_norm);
-    p.k_norm = params.k_norm == nullptr ? nullptr : mirror.input(k_norm);
-    p.rope_table = mirror.input(table);
+    p.newest.k = mirror.input(kv);
+    p.newest.v = p.newest.k + (params.newest.v - params.newest.k);
+    p.newest.q_norm = params.newest.q_norm == nullptr ? nullptr : mirror.input(q_norm);
+    p.newest.k_norm = params.newest.k_norm == nullptr ? nullptr : mirror.input(k_norm);
+    p.newest.rope_table = mirror.input(table);
     p.page_tables = cache.page_tables_on(mirror);
     p.kv_lens = mirror.input(kv_lens);
     p.kv = cache.view_on(mirror);

@@ -23,6 +23,8 @@ namespace cuda {
 // grow with the batch alone, not with lengths.
 [[nodiscard]] int64_t hybrid_decode_workspace_bytes(const HybridDecodeParams& params);
 [[nodiscard]] int64_t hybrid_decode_num_arrivals(const HybridDecodeParams& params);
+// Whether a call may leave NewestTokens to cuda::hybrid_decode: where it takes tensor cores.
+[[nodiscard]] bool takes_newest_tokens(const HybridDecodeParams& params);
 // One launch; the same bits every run, and for a batch of up to 64 whatever the other rows are.
 // Tensor cores, in parts that keep f32's accuracy, for f16, bf16 and fp8 with head_dim 64 or 128,
 // up to 16 query heads a group and 32 KV heads; else plain loops, head_dim up to 256. The former

@@ -73,6 +73,18 @@ struct PrefillAttentionParams {
   void* workspace;  // prefill_attention_workspace_bytes(params)
 };
 
+// A decode step's newest tokens as the projections leave them: what rotate_append_rows() would do
+// to them (rotate_append.h) before attention reads them from the cache.
+struct NewestTokens {
+  const float* k = nullptr;           // [batch, num_kv_heads, head_dim], row stride kv_stride
+  const float* v = nullptr;           // same
+  int64_t kv_stride = 0;              // elements
+  const float* q_norm = nullptr;      // [head_dim], null: no norm
+  const float* k_norm = nullptr;      // same
+  float norm_eps = 0;                 // of both
+  const float* rope_table = nullptr;  // [batch, head_dim] of rope::make_rope_table
+};
+
 // Decode attention of one token per sequence. Every (row, KV head) is either dense over all kv_len
 // tokens, or restricted to a token set; one call serves both kinds, and every policy.
 struct HybridDecodeParams {
@@ -107,6 +119,13 @@ struct HybridDecodeParams {
   // cuda:: only: `out` rounded to the nearest bf16, same shape; `out` may then be null. Null: not
   // wanted.
   bf16* rounded_out = nullptr;
+  // cuda:: only, and only where cuda::takes_newest_tokens(params): the call itself norms and
+  // rotates q and these keys, and writes these keys and values to each row's last position of the
+  // cache. Null: that has been done.
+  NewestTokens newest = {};
+  // cuda:: only: token_ids and num_ids were written before the kernel that precedes this one on the
+  // stream could start, so that they may be read while that one runs.
+  bool sets_are_early = false;
 };
 
 // One token set from one row of scores.

@@ -33,16 +33,10 @@ struct RotateAppendRowsParams {
   int batch;
   int num_q_heads;
   int num_kv_heads;
-  int head_dim;                // even, at most 256
-  float* q;                    // [batch, num_q_heads, head_dim], row stride q_stride
-  const float* k;              // [batch, num_kv_heads, head_dim], row stride kv_stride
-  const float* v;              // same
-  int64_t q_stride;            // elements
-  int64_t kv_stride;           // same
-  const float* q_norm;         // [head_dim], null: no norm
-  const float* k_norm;         // same
-  float norm_eps;              // of both
-  const float* rope_table;     // [batch, head_dim] of rope::make_rope_table
+  int head_dim;      // even, at most 256
+  float* q;          // [batch, num_q_heads, head_dim], row stride q_stride
+  int64_t q_stride;  // elements
+  NewestTokens newest;
   const int32_t* page_tables;  // [batch, page_table_stride]
   int64_t page_table_stride;
   const int64_t* kv_lens;  // [batch], the new token included; >= 1

@@ -27,6 +27,9 @@ int64_t hybrid_decode_workspace_bytes(const HybridDecodeParams& /*params*/) {
 int64_t hybrid_decode_num_arrivals(const HybridDecodeParams& /*params*/) {
   refuse("hybrid_decode");
 }
+bool takes_newest_tokens(const HybridDecodeParams& /*params*/) {
+  refuse("hybrid_decode");
+}
 void hybrid_decode(const HybridDecodeParams& /*params*/, CUstream_st* /*stream*/) {
   refuse("hybrid_decode");
 }

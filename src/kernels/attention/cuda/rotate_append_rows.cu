@@ -1,9 +1,8 @@
 #include "base/check.h"
 #include "base/math.h"
-#include "kernels/attention/cuda/paged_kv.cuh"
+#include "kernels/attention/cuda/head_pairs.cuh"
 #include "kernels/attention/rotate_append.h"
 #include "kernels/cuda/dependent_launch.cuh"
-#include "kernels/cuda/warp.cuh"
 
 namespace lychee::attention::cuda {
 
@@ -11,60 +10,6 @@ namespace {
 
 constexpr int kNumWarps = 4;
 constexpr int kMaxHeadDim = 256;
-
-// A warp's head in registers: lane l has the pairs l, l + 32, … of values half a head apart.
-struct HeadPairs {
-  static constexpr int kPairs = kMaxHeadDim / 2 / kWarpSize;
-
-  __device__ HeadPairs(const float* x, int half_dim)
-      : half(half_dim), lane(static_cast<int>(threadIdx.x) % kWarpSize) {
-    for_each([&](int i, int pair) {
-      first[i] = x[pair];
-      second[i] = x[half + pair];
-    });
-  }
-  // fn(i, pair) of this lane's pairs.
-  template <typename Fn>
-  __device__ void for_each(Fn&& fn) {
-#pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      const int pair = i * kWarpSize + lane;
-      if (pair < half) {
-        fn(i, pair);
-      }
-    }
-  }
-  __device__ void normalize(const float* weight, float eps) {
-    float squares = 0;
-    for_each([&](int i, int) { squares += first[i] * first[i] + second[i] * second[i]; });
-    const float factor = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(2 * half) + eps);
-    for_each([&](int i, int pair) {
-      first[i] *= factor * weight[pair];
-      second[i] *= factor * weight[half + pair];
-    });
-  }
-  __device__ void rotate(const float* table) {
-    for_each([&](int i, int pair) {
-      const float cosine = table[pair];
-      const float sine = table[half + pair];
-      const float x = first[i];
-      first[i] = x * cosine - second[i] * sine;
-      second[i] = second[i] * cosine + x * sine;
-    });
-  }
-  template <typename T>
-  __device__ void store(T* to, float scale) {
-    for_each([&](int i, int pair) {
-      to[pair] = round_to<T>(first[i] / scale);
-      to[half + pair] = round_to<T>(second[i] / scale);
-    });
-  }
-
-  int half;
-  int lane;
-  float first[kPairs];
-  float second[kPairs];
-};
 
 // grid: (groups of kNumWarps heads in the order of q, k, v, rows).
 template <typename Stored>
@@ -74,12 +19,14 @@ __global__ void __launch_bounds__(kNumWarps* kWarpSize)
   wait_for_predecessors();
   const int head = static_cast<int>(blockIdx.x * kNumWarps + threadIdx.x / kWarpSize);
   const int64_t row = blockIdx.y;
-  const float* table = p.rope_table + row * p.head_dim;
+  const int half = p.head_dim / 2;
+  const auto load = [&](const float* x) { return HeadPairs<kMaxHeadDim>(x, half); };
   if (head < p.num_q_heads) {
     float* q = p.q + row * p.q_stride + int64_t{head} * p.head_dim;
-    HeadPairs pairs(q, p.head_dim / 2);
-    if (p.q_norm != nullptr) {
-      pairs.normalize(p.q_norm, p.norm_eps);
+    auto pairs = load(q);
+    const auto table = load(p.newest.rope_table + row * p.head_dim);
+    if (p.newest.q_norm != nullptr) {
+      pairs.normalize(load(p.newest.q_norm), p.newest.norm_eps);
     }
     pairs.rotate(table);
     pairs.store(q, 1.0F);
@@ -90,11 +37,12 @@ __global__ void __launch_bounds__(kNumWarps* kWarpSize)
   }
   const bool is_value = head >= p.num_q_heads + p.num_kv_heads;
   const int index = head - p.num_q_heads - (is_value ? p.num_kv_heads : 0);
-  const float* from = is_value ? p.v : p.k;
-  HeadPairs pairs(from + row * p.kv_stride + int64_t{index} * p.head_dim, p.head_dim / 2);
+  const float* from = is_value ? p.newest.v : p.newest.k;
+  auto pairs = load(from + row * p.newest.kv_stride + int64_t{index} * p.head_dim);
   if (!is_value) {
-    if (p.k_norm != nullptr) {
-      pairs.normalize(p.k_norm, p.norm_eps);
+    const auto table = load(p.newest.rope_table + row * p.head_dim);
+    if (p.newest.k_norm != nullptr) {
+      pairs.normalize(load(p.newest.k_norm), p.newest.norm_eps);
     }
     pairs.rotate(table);
   }

@@ -75,22 +75,25 @@ void rotate_append(const RotateAppendParams& p) {
 
 void rotate_append_rows(const RotateAppendRowsParams& p) {
   for (int64_t row = 0; row < p.batch; ++row) {
-    const float* table = p.rope_table + row * p.head_dim;
+    const float* table = p.newest.rope_table + row * p.head_dim;
     for (int64_t head = 0; head < p.num_q_heads; ++head) {
       float* q = p.q + row * p.q_stride + head * p.head_dim;
-      const std::vector<double> values = prepared(q, p.q_norm, p.norm_eps, table, p.head_dim);
+      const std::vector<double> values =
+          prepared(q, p.newest.q_norm, p.newest.norm_eps, table, p.head_dim);
       std::transform(values.begin(), values.end(), q,
                      [](double value) { return static_cast<float>(value); });
     }
     for (int64_t head = 0; head < p.num_kv_heads; ++head) {
-      const int64_t from = row * p.kv_stride + head * p.head_dim;
+      const int64_t from = row * p.newest.kv_stride + head * p.head_dim;
       const int64_t to =
           kv_offset(p.kv, p.page_tables + row * p.page_table_stride, p.kv_lens[row] - 1, head);
-      const std::vector<double> k = prepared(p.k + from, p.k_norm, p.norm_eps, table, p.head_dim);
+      const std::vector<double> k =
+          prepared(p.newest.k + from, p.newest.k_norm, p.newest.norm_eps, table, p.head_dim);
       for (int dim = 0; dim < p.head_dim; ++dim) {
         store_kv(p.kv.dtype, p.kv.k, to + dim,
                  static_cast<float>(k[static_cast<size_t>(dim)] / kv_scale(p.kv.k_scales, head)));
-        store_kv(p.kv.dtype, p.kv.v, to + dim, p.v[from + dim] / kv_scale(p.kv.v_scales, head));
+        store_kv(p.kv.dtype, p.kv.v, to + dim,
+                 p.newest.v[from + dim] / kv_scale(p.kv.v_scales, head));
       }
     }
   }

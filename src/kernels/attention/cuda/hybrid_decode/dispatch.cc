@@ -84,6 +84,10 @@ int64_t hybrid_decode_workspace_bytes(const HybridDecodeParams& params) {
          static_cast<int64_t>(sizeof(float));
 }
 
+bool takes_newest_tokens(const HybridDecodeParams& params) {
+  return dispatch(params, [](auto) {});
+}
+
 void hybrid_decode(const HybridDecodeParams& params, cudaStream_t stream) {
   require_device_kv_dtype(params.kv);
   require_head_dim(params.head_dim);
@@ -93,6 +97,8 @@ void hybrid_decode(const HybridDecodeParams& params, cudaStream_t stream) {
     launch_hybrid_decode<decltype(traits)>(params, workspace, num_blocks, stream);
   });
   if (!fast) {
+    require(params.newest.k == nullptr, ErrorCode::kInternal,
+            "hybrid_decode by plain loops takes no newest tokens");
     launch_plain_decode(params, workspace, stream);
   }
 }

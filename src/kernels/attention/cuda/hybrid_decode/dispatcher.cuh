@@ -2,6 +2,7 @@
 
 #include <cuda/atomic>
 
+#include "kernels/attention/cuda/hybrid_decode/newest_token.cuh"
 #include "kernels/attention/cuda/hybrid_decode/split.cuh"
 #include "kernels/attention/cuda/hybrid_decode/traits.h"
 #include "kernels/cuda/async_copy.cuh"
@@ -94,16 +95,28 @@ class Dispatcher {
       job.k_scale = params_.kv.k_scales == nullptr ? 1 : params_.kv.k_scales[range.kv_head];
       job.v_scale = params_.kv.v_scales == nullptr ? 1 : params_.kv.v_scales[range.kv_head];
     }
+    const bool rotates = kind == JobKind::kAttend && params_.newest.k != nullptr;
     if (kind == JobKind::kAttend) {
       wait_for_predecessors();
       copy_queries(item, slot);
+      if (rotates) {
+        commit_copies();
+        wait_for_copies<0>();
+        __syncwarp();  // lanes take what others have copied
+        NewestToken<Traits>(params_, range.row, range.kv_head)
+            .rotate_queries(smem_.query[slot], params_.num_q_heads / params_.num_kv_heads);
+      }
     }
     __syncwarp();  // what a lane has claimed is seen by whoever sees the job
     if (lane() == 0) {
       smem_.jobs[slot] = job;
       arrive(smem_.given[slot]);
     }
-    arrive_behind_copies(smem_.given[slot]);
+    if (rotates) {
+      arrive(smem_.given[slot]);
+    } else {
+      arrive_behind_copies(smem_.given[slot]);
+    }
     ++given_;
   }
 

@@ -8,6 +8,7 @@ struct Range {
   int kv_head;
   int set;        // row of token_ids, or kDense
   int len;        // tokens of the head
+  int newest;     // position of the row's newest token
   int begin;      // first unit
   int end;        // one past the last unit
   int part;       // of the row, the one that this range belongs to

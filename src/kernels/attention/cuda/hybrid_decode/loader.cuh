@@ -2,6 +2,7 @@
 
 #include "base/math.h"
 #include "kernels/attention/cuda/chunk_slot.cuh"
+#include "kernels/attention/cuda/hybrid_decode/newest_token.cuh"
 #include "kernels/attention/cuda/hybrid_decode/split.cuh"
 #include "kernels/attention/cuda/hybrid_decode/traits.h"
 #include "kernels/cuda/async_copy.cuh"
@@ -39,7 +40,7 @@ class TileLoader {
     bool has_more = true;
     while (has_more) {
       wait_for_copies<1>();  // for what was asked for before the last batch was copied
-      const Batch ready = with_pages;
+      Batch ready = with_pages;
       store_offsets(ready, tokens);
       with_pages = with_ids;
       ask_for_pages(with_pages, tokens);
@@ -49,6 +50,7 @@ class TileLoader {
       commit_copies();
     }
     wait_for_copies<0>();  // a thread does not end before its copies
+    append_newest();
   }
 
  private:
@@ -63,7 +65,8 @@ class TileLoader {
     int count = kNotYet;  // tokens that exist; negative: there is no tile
     int row;
     int kv_head;
-    bool has_newest;  // the tile holds the row's current token
+    int newest;            // position of the row's newest token
+    uint32_t newest_rows;  // bits of the tile's rows that hold it: one, or none
   };
 
   [[nodiscard]] static __device__ int lane() { return static_cast<int>(threadIdx.x % 32); }
@@ -98,7 +101,7 @@ class TileLoader {
         batch = {.count = min(kUnitTokens, range_.len - first),
                  .row = range_.row,
                  .kv_head = range_.kv_head,
-                 .has_newest = set == HybridDecodeParams::kDense && first + kUnitTokens > last};
+                 .newest = range_.newest};
       }
       const int taken =
           min(ceil_div(range_.end - unit_, Traits::kNumLoaders), Traits::kBatchTiles - found);
@@ -138,7 +141,9 @@ class TileLoader {
     }
   }
 
-  __device__ void store_offsets(const Batch& batch, const int (&tokens)[kPairs]) {
+  // And finds the newest token among the batch's.
+  __device__ void store_offsets(Batch& batch, const int (&tokens)[kPairs]) {
+    batch.newest_rows = 0;
     __syncwarp();  // the last batch's have been read
 #pragma unroll
     for (int pair = 0; pair < kPairs; ++pair) {
@@ -147,6 +152,13 @@ class TileLoader {
       queue_.offsets[slot] = static_cast<uint32_t>(queue_.pages[slot]) * page_chunks_ +
                              static_cast<uint32_t>(kv_head) * head_chunks_ +
                              static_cast<uint32_t>(tokens[pair] % kPageSize) * token_chunks_;
+      const int newest = __shfl_sync(kAllLanes, batch.newest, tile_lane(pair));
+      const int count = __shfl_sync(kAllLanes, batch.count, tile_lane(pair));
+      const uint32_t found =
+          __ballot_sync(kAllLanes, tokens[pair] == newest && lane() % 16 < count);
+      if (lane() / 2 == pair) {
+        batch.newest_rows = found >> (lane() % 2 * 16) & 0xffff;
+      }
     }
     __syncwarp();
   }
@@ -159,11 +171,20 @@ class TileLoader {
       if (count < 0) {
         return count == kNotYet;
       }
-      if (__shfl_sync(kAllLanes, static_cast<int>(batch.has_newest), i) != 0) {
+      const uint32_t newest_rows = __shfl_sync(kAllLanes, batch.newest_rows, i);
+      if (newest_rows != 0) {
         wait_for_predecessors();  // the kernel before this one may be writing that token's row
       }
       wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
-      copy_tile(queue_.offsets + i * kUnitTokens, count);
+      const bool makes_row = newest_rows != 0 && params_.newest.k != nullptr;
+      copy_tile(queue_.offsets + i * kUnitTokens, count, makes_row ? newest_rows : 0);
+      if (makes_row) {
+        NewestToken<Traits>(params_, __shfl_sync(kAllLanes, batch.row, i),
+                            __shfl_sync(kAllLanes, batch.kv_head, i))
+            .store_in_tile(smem_.ring[stage_][0], smem_.ring[stage_][1],
+                           __ffs(static_cast<int>(newest_rows)) - 1);
+        __threadfence_block();  // before the arrival, which copies make
+      }
       arrive_behind_copies(smem_.filled[stage_]);
       stage_ += Traits::kNumLoaders;
       if (stage_ >= Traits::kNumStages) {
@@ -174,7 +195,8 @@ class TileLoader {
     return true;
   }
 
-  __device__ void copy_tile(const uint32_t* offsets, int count) {
+  // But for the rows of `left_out`.
+  __device__ void copy_tile(const uint32_t* offsets, int count, uint32_t left_out) {
     constexpr int kCopies = Traits::kTileTokens / kRowsPerCopy;
     const int first_row = lane() / kChunksPerRow;
     const int chunk = lane() % kChunksPerRow;
@@ -189,11 +211,29 @@ class TileLoader {
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
       const int row = i * kRowsPerCopy + first_row;
+      if ((left_out >> row & 1) != 0) {
+        continue;
+      }
       const int64_t from = int64_t{own[i]} * 16;
       const uint32_t to =
           k_tile + 16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(row, chunk));
       copy_async_16(to, k + from, row < count);
       copy_async_16(to + Traits::kPlaneBytes, v + from, row < count);
+    }
+  }
+
+  // The rows' newest tokens are shared out over the loaders of all blocks.
+  __device__ void append_newest() {
+    if (params_.newest.k == nullptr) {
+      return;
+    }
+    const int loader = static_cast<int>(threadIdx.x / 32) - Traits::kNumComputers;
+    const int first = static_cast<int>(blockIdx.x + gridDim.x * static_cast<uint32_t>(loader));
+    const int step = static_cast<int>(gridDim.x) * Traits::kNumLoaders;
+    wait_for_predecessors();
+    for (int item = first; item < params_.batch * params_.num_kv_heads; item += step) {
+      NewestToken<Traits>(params_, item / params_.num_kv_heads, item % params_.num_kv_heads)
+          .append();
     }
   }
 

@@ -17,12 +17,14 @@ constexpr int kMinUnitsPerPart = 8;  // 64 KB of bf16 at head_dim 128: below, me
 
 // This block's ranges, in order. Whoever wants them walks them by itself, a whole warp; lane h
 // looks after KV head h. Where a head of a row reads a set, whose length an earlier kernel may
-// still be writing, the walk waits for that kernel, else not.
+// still be writing, the walk waits for that kernel, unless told that there is none.
 class RangeIterator {
  public:
   __device__ RangeIterator(const HybridDecodeParams& params, int max_parts)
       : params_(params), max_parts_(max_parts), lane_(static_cast<int>(threadIdx.x % 32)) {
-    ask_for_row(0);
+    next_ = ask_for_row(0);
+    later_ = ask_for_row(1);
+    may_read_sets_ = params.sets_are_early;
   }
 
   // False at the end.
@@ -38,8 +40,9 @@ class RangeIterator {
     const int head_begin = head == 0 ? 0 : __shfl_sync(kAllLanes, units_end_, head - 1);
     range.row = row_;
     range.kv_head = head;
-    range.set = __shfl_sync(kAllLanes, set_, head);
+    range.set = __shfl_sync(kAllLanes, head_.set, head);
     range.len = __shfl_sync(kAllLanes, len_, head);
+    range.newest = __shfl_sync(kAllLanes, head_.kv_len, 0) - 1;
     range.begin = unit_ - head_begin;
     range.end = min(end_unit_, head_end) - head_begin;
     range.part = part_;
@@ -50,26 +53,47 @@ class RangeIterator {
   }
 
  private:
-  // One row ahead, to have the answer when it is wanted.
-  __device__ void ask_for_row(int row) {
+  // What is known of this lane's head of a row: its set, and the lengths.
+  struct Head {
+    int set = HybridDecodeParams::kDense;
+    int kv_len = 0;
+    int num_ids = 0;
+    bool has_num_ids = false;  // num_ids has been asked for
+  };
+
+  // Sets are asked for two rows ahead and the numbers of their tokens one, to have the answers when
+  // they are wanted.
+  [[nodiscard]] __device__ Head ask_for_row(int row) const {
+    Head head;
     if (row < params_.batch && lane_ < params_.num_kv_heads) {
-      next_set_ = params_.set_of_head[int64_t{row} * params_.num_kv_heads + lane_];
-      next_kv_len_ = static_cast<int>(params_.kv_lens[row]);
+      head.set = params_.set_of_head[int64_t{row} * params_.num_kv_heads + lane_];
+      head.kv_len = static_cast<int>(params_.kv_lens[row]);
+    }
+    return head;
+  }
+  __device__ void ask_for_num_ids(Head& head) const {
+    head.has_num_ids = true;
+    if (head.set != HybridDecodeParams::kDense) {
+      head.num_ids = __ldcg(params_.num_ids + head.set);
     }
   }
 
   __device__ void enter_row() {
-    set_ = next_set_;
-    len_ = 0;
-    int units = 0;
-    const bool reads_set = lane_ < params_.num_kv_heads && set_ != HybridDecodeParams::kDense;
-    if (__any_sync(kAllLanes, reads_set)) {
+    head_ = next_;
+    if (__any_sync(kAllLanes, head_.set != HybridDecodeParams::kDense) && !may_read_sets_) {
       wait_for_predecessors();
+      may_read_sets_ = true;
     }
-    if (lane_ < params_.num_kv_heads) {
-      len_ = reads_set ? __ldcg(params_.num_ids + set_) : next_kv_len_;
+    if (!head_.has_num_ids) {
+      ask_for_num_ids(head_);
     }
-    ask_for_row(row_ + 1);
+    next_ = later_;
+    if (may_read_sets_) {
+      ask_for_num_ids(next_);
+    }
+    later_ = ask_for_row(row_ + 2);
+    len_ = head_.set == HybridDecodeParams::kDense ? head_.kv_len : head_.num_ids;
+    int units = 0;
     if (lane_ < params_.num_kv_heads) {
       units = max(1, (len_ + kUnitTokens - 1) / kUnitTokens);  // an empty head writes its zeros
     }
@@ -103,9 +127,9 @@ class RangeIterator {
   int max_parts_;
   int lane_;
   int row_ = -1;
-  int next_set_ = HybridDecodeParams::kDense;
-  int next_kv_len_ = 0;
-  int set_ = 0, len_ = 0, units_end_ = 0;  // of this lane's head
+  bool may_read_sets_;
+  Head head_, next_, later_;     // of the row and the next two
+  int len_ = 0, units_end_ = 0;  // of this lane's head
   int total_ = 0, parts_ = 0, part_ = 0;
   int unit_ = 0, end_unit_ = 0;
 };
