@@ -49,6 +49,8 @@ class TileLoader {
       has_more = copy(ready);
       commit_copies();
     }
+    wait_for_predecessors();
+    allow_dependents();
     wait_for_copies<0>();  // a thread does not end before its copies
     append_newest();
   }
@@ -230,7 +232,6 @@ class TileLoader {
     const int loader = static_cast<int>(threadIdx.x / 32) - Traits::kNumComputers;
     const int first = static_cast<int>(blockIdx.x + gridDim.x * static_cast<uint32_t>(loader));
     const int step = static_cast<int>(gridDim.x) * Traits::kNumLoaders;
-    wait_for_predecessors();
     for (int item = first; item < params_.batch * params_.num_kv_heads; item += step) {
       NewestToken<Traits>(params_, item / params_.num_kv_heads, item % params_.num_kv_heads)
           .append();

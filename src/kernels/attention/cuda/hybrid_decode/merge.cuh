@@ -87,7 +87,7 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
   const int first_vector = num_shares > 1 ? thread % num_vectors : thread;
   const int share = num_shares > 1 ? thread / num_vectors : 0;
   // Each round waits for memory, but with more at once registers spill.
-  constexpr int kTogether = 8;
+  constexpr int kTogether = 9;
   float4 values[kTogether];
   const auto ask = [&](int first_of_share, int vector) {
 #pragma unroll

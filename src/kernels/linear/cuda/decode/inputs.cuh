@@ -133,7 +133,7 @@ __device__ void store_rounded(const DecodeShare<Traits>& share, const Staged<Tra
 // Rounds inputs in f32, or their norm.
 template <typename Traits>
 __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             const Staged<Traits>& staged) {
+                             const Staged<Traits>& staged, uint64_t& fetched) {
   using Format = typename Traits::Format;
   __shared__ float warp_squares[kMaxFusedNormRows * kDecodeWarps];
   const bool aligned =
@@ -150,8 +150,7 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
                    raw + 8 * (row * eights + i));
     }
   }
-  commit_copies();
-  wait_for_copies<0>();
+  fetch_all(fetched);
   const bool norms = p.norm_weight != nullptr;
   if (norms) {
     sum_squares(p.num_rows, eights, raw, warp_squares);
@@ -180,18 +179,18 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   }
 }
 
-// Brings this block's share of the activations to `staged`, for all threads that multiply.
+// Brings this block's share of the activations to `staged`, for all threads that multiply. Its warps
+// arrive at `fetched` when all that they have asked for is there.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                             const Staged<Traits>& staged) {
+                             const Staged<Traits>& staged, uint64_t& fetched) {
   if (p.x != nullptr) {
-    round_inputs(p, share, staged);
+    round_inputs(p, share, staged, fetched);
   } else if constexpr (Traits::Format::kIntegers) {
-    stage_rounded_integers(p, share, staged);
+    stage_rounded_integers(p, share, staged, fetched);
   } else {
     copy_inputs(p, share, staged.values);
-    commit_copies();
-    wait_for_copies<0>();
+    fetch_all(fetched);
   }
   sync_multipliers();
 }

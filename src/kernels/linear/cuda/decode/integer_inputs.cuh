@@ -123,7 +123,7 @@ __device__ void store_item(const Staged<Traits>& staged, int item, int row, int 
 // inputs each.
 template <typename Traits>
 __device__ void stage_rounded_integers(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                                       const Staged<Traits>& staged) {
+                                       const Staged<Traits>& staged, uint64_t& fetched) {
   const bool aligned = p.x_stride % 4 == 0 && p.in_features % 4 == 0 &&
                        reinterpret_cast<uintptr_t>(p.rounded_x) % 8 == 0;
   const int items = share.runs * 4;
@@ -150,8 +150,7 @@ __device__ void stage_rounded_integers(const DecodeLaunch& p, const DecodeShare<
       }
     }
   }
-  commit_copies();
-  wait_for_copies<0>();  // a thread's own
+  fetch_all(fetched);  // a thread takes its own
 #pragma unroll 1
   for (int item = threadIdx.x; item < items; item += kDecodeThreads) {
 #pragma unroll 1

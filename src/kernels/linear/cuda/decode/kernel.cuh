@@ -49,7 +49,7 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
     fetch_norm_weight(p, share, staged.results);
   }
   wait_for_predecessors();
-  stage_inputs(p, share, staged);
+  stage_inputs(p, share, staged, barriers.fetched);
 
   const auto arrive_as_warp = [&](uint32_t barrier) {
     __syncwarp();

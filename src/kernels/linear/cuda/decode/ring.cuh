@@ -85,6 +85,7 @@ class BatchPlace {
 struct DecodeBarriers {
   uint64_t filled[kMaxStages];   // the stage is there
   uint64_t emptied[kMaxStages];  // all warps have read it
+  uint64_t fetched;              // the activations are there, as they come
   uint64_t left[kFinishers];     // all warps' results of a tile are there
   uint64_t taken[kFinishers];    // they have been read
 };
@@ -94,6 +95,9 @@ __device__ inline void init_barriers(DecodeBarriers& barriers) {
   if (i < kMaxStages) {
     init_barrier(barriers.filled[i], kCopyArrivals);
     init_barrier(barriers.emptied[i], kDecodeWarps);
+  }
+  if (i == 0) {
+    init_barrier(barriers.fetched, kDecodeWarps);
   }
   if (i < kFinishers) {
     init_barrier(barriers.left[i], kDecodeWarps);
@@ -135,9 +139,13 @@ class StageLoader {
     const uint32_t emptied = kept_address(shared_address(barriers_.emptied));
     const int step = p_.num_columns * p_.num_slices;
     RingPlace place;
+    int num_early = kEarlyBytes / p_.stage_bytes;
     for (int tile = static_cast<int>(blockIdx.x) * p_.num_slices; tile < p_.num_tiles;
          tile += step) {
       for (int batch = 0; batch < p_.num_batches; ++batch) {
+        if (Format::kIntegers && num_early-- == 0) {
+          wait_for_phase(barriers_.fetched, 0);
+        }
         wait_for_phase(emptied + static_cast<uint32_t>(place.stage) * 8, place.parity ^ 1);
         fill(place.stage, tile, batch);
         place.advance(p_.num_stages);
@@ -147,6 +155,10 @@ class StageLoader {
   }
 
  private:
+  // Of integers, so much is asked for before the activations have come: these come behind all that
+  // is under way, and take longer to become bytes than the rest to come. Floats gain nothing.
+  static constexpr int kEarlyBytes = 96 * 1024;
+
   __device__ void fill(int stage, int first_tile, int batch) {
     uint64_t& filled = barriers_.filled[stage];
     const uint32_t to = ring_ + static_cast<uint32_t>(stage * p_.stage_bytes);

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/async_copy.cuh"
+#include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/linear/cuda/decode/launch.h"
 
@@ -68,6 +69,16 @@ class SharedPlace {
  private:
   uint32_t offset_;
 };
+
+// Waits for the copies that this warp has begun, and says so.
+__device__ inline void fetch_all(uint64_t& fetched) {
+  commit_copies();
+  wait_for_copies<0>();
+  __syncwarp();
+  if (threadIdx.x % kWarpSize == 0) {
+    arrive(fetched);
+  }
+}
 
 // What a block is to do.
 template <typename Traits>
