@@ -9,7 +9,8 @@
 namespace lychee::attention::cuda {
 
 // A warp's head of at most kMaxHeadDim values in registers: lane l has the pairs l, l + 32, … of
-// values half a head apart, which rotation turns.
+// values half a head apart, which rotation turns. What a compiler may fuse is spelled out, so that
+// all who use it get the same bits.
 template <int kMaxHeadDim>
 struct HeadPairs {
   static constexpr int kPairs = (kMaxHeadDim / 2 + kWarpSize - 1) / kWarpSize;
@@ -35,19 +36,22 @@ struct HeadPairs {
   // weight: [head_dim].
   __device__ void normalize(const HeadPairs& weight, float eps) {
     float squares = 0;
-    for_each([&](int i, int) { squares += first[i] * first[i] + second[i] * second[i]; });
+    for_each([&](int i, int) {
+      squares = fmaf(first[i], first[i], squares);
+      squares = fmaf(second[i], second[i], squares);
+    });
     const float factor = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(2 * half) + eps);
     for_each([&](int i, int) {
-      first[i] *= factor * weight.first[i];
-      second[i] *= factor * weight.second[i];
+      first[i] *= __fmul_rn(factor, weight.first[i]);
+      second[i] *= __fmul_rn(factor, weight.second[i]);
     });
   }
   // table: of rope::make_rope_table, cosines and sines.
   __device__ void rotate(const HeadPairs& table) {
     for_each([&](int i, int) {
       const float x = first[i];
-      first[i] = x * table.first[i] - second[i] * table.second[i];
-      second[i] = second[i] * table.first[i] + x * table.second[i];
+      first[i] = fmaf(x, table.first[i], -__fmul_rn(second[i], table.second[i]));
+      second[i] = fmaf(second[i], table.first[i], __fmul_rn(x, table.second[i]));
     });
   }
   template <typename T>

@@ -21,32 +21,64 @@ int64_t shared_bytes() {
   return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - 1024;
 }
 
-// What a block wants for weights on their way, or half of what there is: beside more of the
-// activations it takes fewer of the sum's lanes of more tiles. It covers the latency of a Hopper's
-// memory while a stage is multiplied, and two stages of the largest format.
-int64_t ring_bytes() {
-  constexpr int64_t kRingBytes = int64_t{105} << 10;
-  return std::min(kRingBytes, shared_bytes() / 2 - kRingAlignment);
-}
-
 int64_t floats(int64_t count) {
   return round_up<int64_t>(count * int64_t{sizeof(float)}, kScratchAlignment);
 }
 
-// Whether a block of so many slices can take its share of so many rows: see traits.cuh, with room
-// for any format.
+bool decodes(const DeviceLinearParams& p, DeviceFormat format) {
+  return !p.exact && format != DeviceFormat::kF32;
+}
+
+// Calls fn.operator()<Format>() for the Format of decode/formats.cuh.
+template <typename Fn>
+auto with_format(DeviceFormat format, const Fn& fn) {
+  switch (format) {
+    case DeviceFormat::kF32:
+      break;
+    case DeviceFormat::kF16:
+      return fn.template operator()<FormatF16>();
+    case DeviceFormat::kBF16:
+      return fn.template operator()<FormatBf16>();
+    case DeviceFormat::kFp8:
+      return fn.template operator()<FormatFp8>();
+    case DeviceFormat::kInt8:
+      return fn.template operator()<FormatInt8>();
+    case DeviceFormat::kInt4:
+      return fn.template operator()<FormatInt4>();
+    case DeviceFormat::kInt4G32:
+      return fn.template operator()<FormatInt4G32>();
+    case DeviceFormat::kQ4_1:
+      return fn.template operator()<FormatQ4_1>();
+    case DeviceFormat::kQ5_0:
+      return fn.template operator()<FormatQ5_0>();
+    case DeviceFormat::kQ5_1:
+      return fn.template operator()<FormatQ5_1>();
+    case DeviceFormat::kQ8_0:
+      return fn.template operator()<FormatQ8_0>();
+    case DeviceFormat::kQ4_K:
+      return fn.template operator()<FormatQ4_K>();
+    case DeviceFormat::kQ5_K:
+      return fn.template operator()<FormatQ5_K>();
+    case DeviceFormat::kQ6_K:
+      return fn.template operator()<FormatQ6_K>();
+  }
+  fail(ErrorCode::kInternal, "no decode kernel for ", device_format_info(format).name);
+}
+
+// Whether a block of so many slices can take its share of so many rows, and with it a ring that
+// covers the latency of memory; or half of what there is, where that is less.
 bool fits(const DeviceLinearParams& p, int64_t num_rows, int slices) {
-  constexpr int64_t kFloat = sizeof(float);
-  const int64_t inputs = round_up<int64_t>(p.in_features, kInputsPerRound) / slices;
-  const int64_t columns = num_rows > 8 ? 16 : 8;
-  const int64_t rounded = num_rows * inputs * int64_t{sizeof(bf16)};
-  // Sums, offsets and scales of integers: at most 18 bytes for 32 inputs.
-  const int64_t sums = num_rows * (inputs / 32) * 18 + num_rows * 64 + 16;
-  const int64_t results = 2 * kDecodeWarps * 16 * columns * kFloat;
-  const int64_t floats = p.rounded_x != nullptr ? 0 : num_rows * inputs * kFloat;
-  const int64_t norm = p.norm.weight != nullptr ? inputs * kFloat : 0;
-  return rounded + sums + std::max(floats + norm, results) + kRingAlignment + ring_bytes() <=
-         shared_bytes();
+  const auto rows = static_cast<int>(num_rows);
+  const int float_rows = p.rounded_x != nullptr ? 0 : rows + (p.norm.weight != nullptr ? 1 : 0);
+  return std::all_of(p.targets.begin(), p.targets.end(), [&](const DeviceLinearTarget& target) {
+    if (!decodes(p, target.weight.format)) {
+      return true;
+    }
+    const DecodeMemory memory = with_format(target.weight.format, [&]<typename Format>() {
+      return decode_memory<Format>(static_cast<int>(p.in_features), rows, float_rows, slices);
+    });
+    return memory.staged + std::min(memory.ring, shared_bytes() / 2) <= shared_bytes();
+  });
 }
 
 // At most so many rows fit into the shared memory of kMaxSlices blocks.
@@ -66,10 +98,6 @@ int num_slices(const DeviceLinearParams& p, int64_t num_rows) {
     slices *= 2;
   }
   return slices;
-}
-
-bool decodes(const DeviceLinearParams& p, DeviceFormat format) {
-  return !p.exact && format != DeviceFormat::kF32;
 }
 
 // Targets that one launch serves: from `first` on, as many as have its format.
@@ -98,40 +126,6 @@ int64_t decode_bytes(const DeviceLinearParams& p) {
   const int64_t num_rows = std::min(p.num_rows, kMaxDeviceDecodeRows);
   const int slices = num_slices(widest, num_rows);
   return slices == 1 ? 0 : floats(slices * tiles * 128 * (num_rows > 8 ? 2 : 1));
-}
-
-void launch_format(DeviceFormat format, const DecodeLaunch& launch, cudaStream_t stream) {
-  switch (format) {
-    case DeviceFormat::kF32:
-      break;
-    case DeviceFormat::kF16:
-      return launch_decode<FormatF16>(launch, stream);
-    case DeviceFormat::kBF16:
-      return launch_decode<FormatBf16>(launch, stream);
-    case DeviceFormat::kFp8:
-      return launch_decode<FormatFp8>(launch, stream);
-    case DeviceFormat::kInt8:
-      return launch_decode<FormatInt8>(launch, stream);
-    case DeviceFormat::kInt4:
-      return launch_decode<FormatInt4>(launch, stream);
-    case DeviceFormat::kInt4G32:
-      return launch_decode<FormatInt4G32>(launch, stream);
-    case DeviceFormat::kQ4_1:
-      return launch_decode<FormatQ4_1>(launch, stream);
-    case DeviceFormat::kQ5_0:
-      return launch_decode<FormatQ5_0>(launch, stream);
-    case DeviceFormat::kQ5_1:
-      return launch_decode<FormatQ5_1>(launch, stream);
-    case DeviceFormat::kQ8_0:
-      return launch_decode<FormatQ8_0>(launch, stream);
-    case DeviceFormat::kQ4_K:
-      return launch_decode<FormatQ4_K>(launch, stream);
-    case DeviceFormat::kQ5_K:
-      return launch_decode<FormatQ5_K>(launch, stream);
-    case DeviceFormat::kQ6_K:
-      return launch_decode<FormatQ6_K>(launch, stream);
-  }
-  fail(ErrorCode::kInternal, "no decode kernel for ", device_format_info(format).name);
 }
 
 // Up to kMaxDeviceDecodeRows rows from `first_row` on, targets [begin, end).
@@ -173,7 +167,8 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   launch.shared_bytes = static_cast<int>(shared_bytes());
   launch.counters = static_cast<int*>(p.workspace);
   launch.partials = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + kCounterBytes);
-  launch_format(p.targets[begin].weight.format, launch, stream);
+  with_format(p.targets[begin].weight.format,
+              [&]<typename Format>() { launch_decode<Format>(launch, stream); });
 }
 
 void decode(const DeviceLinearParams& p, size_t begin, size_t end, cudaStream_t stream) {

@@ -54,6 +54,7 @@ class NewestToken {
   __device__ void rotate_queries(float* q, int group_size) const {
     const Pairs table = rope_table();
     const float* const norm = params_.newest.q_norm;
+#pragma unroll 1
     for (int head = 0; head < group_size; ++head) {
       Pairs pairs = load(q + head * Traits::kHeadDim);
       if (norm != nullptr) {

@@ -179,8 +179,8 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
   }
 }
 
-// Brings this block's share of the activations to `staged`, for all threads that multiply. Its warps
-// arrive at `fetched` when all that they have asked for is there.
+// Brings this block's share of the activations to `staged`, for all threads that multiply. Its
+// warps arrive at `fetched` when all that they have asked for is there.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                              const Staged<Traits>& staged, uint64_t& fetched) {

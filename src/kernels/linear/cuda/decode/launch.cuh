@@ -32,22 +32,28 @@ typename Traits::Maps maps_of([[maybe_unused]] const DecodeLaunch& p) {
 }
 
 template <typename Traits>
+constexpr int kBatchInputs = kDecodeWarps* Traits::Format::kBatch* Traits::Format::kStepK;
+
+template <typename Traits>
+int staged_bytes(int in_features, int num_rows, int float_rows, int num_slices) {
+  const int runs = ceil_div(in_features, kBatchInputs<Traits>) * (kDecodeWarps / num_slices) *
+                   Traits::kRunsPerBatch;
+  return staged_shared_bytes<Traits>(runs, num_rows, float_rows);
+}
+
+template <typename Traits>
 void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
-  constexpr int kBatchInputs = kDecodeWarps * Traits::Format::kBatch * Traits::Format::kStepK;
-  static_assert(kInputsPerRound % kBatchInputs == 0);
   DecodeLaunch p = launch;
   p.num_lanes = kDecodeWarps / p.num_slices;
   p.num_steps = ceil_div(p.in_features, Traits::Format::kStepK);
-  p.num_batches = ceil_div(p.in_features, kBatchInputs);
+  p.num_batches = ceil_div(p.in_features, kBatchInputs<Traits>);
   const int float_rows = p.x == nullptr ? 0 : p.num_rows + (p.norm_weight == nullptr ? 0 : 1);
-  const int staged_bytes = staged_shared_bytes<Traits>(
-      p.num_batches * p.num_lanes * Traits::kRunsPerBatch, p.num_rows, float_rows);
+  const int staged = staged_bytes<Traits>(p.in_features, p.num_rows, float_rows, p.num_slices);
   p.stage_bytes = StageShape<typename Traits::Format>(p.num_slices).bytes;
-  p.num_stages =
-      std::min((p.shared_bytes - kRingAlignment - staged_bytes) / p.stage_bytes, kMaxStages);
+  p.num_stages = std::min((p.shared_bytes - kRingAlignment - staged) / p.stage_bytes, kMaxStages);
   require(p.num_stages > 0, ErrorCode::kInternal, "linear: no room for a stage of ", p.stage_bytes,
-          " bytes beside ", staged_bytes);
-  const int bytes = kRingAlignment + p.num_stages * p.stage_bytes + staged_bytes;
+          " bytes beside ", staged);
+  const int bytes = kRingAlignment + p.num_stages * p.stage_bytes + staged;
   auto* kernel = &linear_decode_kernel<Traits>;
   cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   const dim3 grid(static_cast<unsigned>(p.num_columns), static_cast<unsigned>(p.num_slices));
@@ -55,15 +61,33 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
                    maps_of<Traits>(p));
 }
 
+// Calls fn.operator()<Traits>() for the kernel that takes so many rows.
+template <typename Format, typename Fn>
+auto with_traits(int num_rows, const Fn& fn) {
+  if (Format::kIntegers && num_rows <= 4) {
+    return fn.template operator()<DecodeTraits<Format, Format::kIntegers ? 4 : 8>>();
+  }
+  if (num_rows <= 8) {
+    return fn.template operator()<DecodeTraits<Format, 8>>();
+  }
+  return fn.template operator()<DecodeTraits<Format, 16>>();
+}
+
+template <typename Format>
+DecodeMemory decode_memory(int in_features, int num_rows, int float_rows, int num_slices) {
+  constexpr int kStages = 3;  // one is multiplied while two are under way
+  return {with_traits<Format>(num_rows,
+                              [&]<typename Traits>() {
+                                return staged_bytes<Traits>(in_features, num_rows, float_rows,
+                                                            num_slices);
+                              }),
+          kRingAlignment + kStages * StageShape<Format>(num_slices).bytes};
+}
+
 template <typename Format>
 void launch_decode(const DecodeLaunch& launch, cudaStream_t stream) {
-  if (Format::kIntegers && launch.num_rows <= 4) {
-    launch_decode_kernel<DecodeTraits<Format, Format::kIntegers ? 4 : 8>>(launch, stream);
-  } else if (launch.num_rows <= 8) {
-    launch_decode_kernel<DecodeTraits<Format, 8>>(launch, stream);
-  } else {
-    launch_decode_kernel<DecodeTraits<Format, 16>>(launch, stream);
-  }
+  with_traits<Format>(launch.num_rows,
+                      [&]<typename Traits>() { launch_decode_kernel<Traits>(launch, stream); });
 }
 
 }  // namespace lychee::linear::cuda

@@ -14,8 +14,6 @@ constexpr int kMaxTargets = 4;
 constexpr int kMaxSlices = kDecodeWarps;
 constexpr int kMaxStages = 8;
 constexpr int kRingAlignment = 1024;  // for the swizzle of plain rows
-// What a block's warps load of a row at a time is at most this, and divides it.
-constexpr int kInputsPerRound = 4096;
 // Of up to so many rows each block makes the RMSNorm itself. That reads f32 instead of bf16 and
 // takes all blocks two more barriers; from more rows on it is dearer than a launch of its own.
 constexpr int kMaxFusedNormRows = 2;
@@ -67,6 +65,17 @@ struct DecodeLaunch {
   int* counters;    // [num_columns], zero before and after
   float* partials;  // [num_slices, num_tiles, 16 · columns of the kernel]
 };
+
+// Shared memory of a block.
+struct DecodeMemory {
+  int64_t staged;  // for its share of the activations and for results
+  int64_t ring;    // for weights on their way, to cover the latency of a Hopper's memory
+};
+
+// Defined in launch.cuh, compiled once per instantiations/*.cu. float_rows: of activations in f32,
+// and one for norm weights.
+template <typename Format>
+DecodeMemory decode_memory(int in_features, int num_rows, int float_rows, int num_slices);
 
 // Defined in launch.cuh, compiled once per instantiations/*.cu. Enqueues the kernel for up to 16
 // rows.

@@ -3,5 +3,6 @@
 namespace lychee::linear::cuda {
 
 template void launch_decode<FormatQ5_0>(const DecodeLaunch&, cudaStream_t);
+template DecodeMemory decode_memory<FormatQ5_0>(int, int, int, int);
 
 }  // namespace lychee::linear::cuda

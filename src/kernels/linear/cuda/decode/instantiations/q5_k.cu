@@ -3,5 +3,6 @@
 namespace lychee::linear::cuda {
 
 template void launch_decode<FormatQ5_K>(const DecodeLaunch&, cudaStream_t);
+template DecodeMemory decode_memory<FormatQ5_K>(int, int, int, int);
 
 }  // namespace lychee::linear::cuda
