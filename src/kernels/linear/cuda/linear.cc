@@ -161,9 +161,11 @@ void decode_rows(const DeviceLinearParams& p, size_t begin, size_t end, int64_t 
   }
   launch.band_bytes = device_band_bytes(p.targets[begin].weight.format, p.in_features);
   launch.num_slices = num_slices(p, num_rows);
-  launch.num_columns =
-      std::min(ceil_div(launch.num_tiles, launch.num_slices),
-               device_attribute(cudaDevAttrMultiProcessorCount) / launch.num_slices);
+  // As many as the last to end needs: what is left over of the multiprocessors takes small kernels
+  // beside this one, such as the next norm.
+  const int groups = ceil_div(launch.num_tiles, launch.num_slices);
+  const int most = device_attribute(cudaDevAttrMultiProcessorCount) / launch.num_slices;
+  launch.num_columns = ceil_div(groups, ceil_div(groups, most));
   launch.shared_bytes = static_cast<int>(shared_bytes());
   launch.counters = static_cast<int*>(p.workspace);
   launch.partials = reinterpret_cast<float*>(static_cast<std::byte*>(p.workspace) + kCounterBytes);
