@@ -59,6 +59,8 @@ const std::vector<Case>& cases() {
       {"several_chunks", {1537, 3, 700}, 4, 2, 32, "shahed"},
       {"empty_sets", {40, 9}, 4, 2, 64, "e"},
       {"long", {40001}, 2, 1, 8, "s"},
+      // A block of an H100 goes through its ring of tiles twice.
+      {"two_rounds", {49157}, 2, 2, 128, "sd"},
   };
   return kCases;
 }
