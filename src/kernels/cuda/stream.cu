@@ -29,8 +29,8 @@ __global__ void __launch_bounds__(kThreads)
     uint4 words[kLoads];
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
-      words[j] = i + j * stride < num_words ? load_once(data + (i + j * stride) * 16)
-                                            : uint4{0, 0, 0, 0};
+      words[j] =
+          i + j * stride < num_words ? load_once(data + (i + j * stride) * 16) : uint4{0, 0, 0, 0};
     }
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
