@@ -84,7 +84,9 @@ class NewestToken {
     pairs.rotate(table);
     return pairs;
   }
-  [[nodiscard]] __device__ Pairs value() const { return load(params_.newest.v + offset()); }
+  [[nodiscard]] __device__ Pairs value() const {
+    return load(params_.newest.v + offset());
+  }
   [[nodiscard]] __device__ float scale_of(const float* scales) const {
     return scales == nullptr ? 1.0F : scales[kv_head_];
   }
