@@ -59,8 +59,6 @@ const std::vector<Case>& cases() {
       {"several_chunks", {1537, 3, 700}, 4, 2, 32, "shahed"},
       {"empty_sets", {40, 9}, 4, 2, 64, "e"},
       {"long", {40001}, 2, 1, 8, "s"},
-      // A block of an H100 goes through its ring of tiles twice.
-      {"two_rounds", {49157}, 2, 2, 128, "sd"},
   };
   return kCases;
 }
@@ -293,6 +291,13 @@ INSTANTIATE_TEST_SUITE_P(Cases, HybridDecodeTest,
                          testing::Combine(testing::ValuesIn(backends()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                                           testing::ValuesIn(cases())),
+                         case_name<Case>);
+// A block of an H100 goes through its ring of tiles twice.
+const Case kTwoRounds{"two_rounds", {49157}, 2, 2, 128, "sd"};
+INSTANTIATE_TEST_SUITE_P(LongCases, HybridDecodeTest,
+                         testing::Combine(testing::ValuesIn(cuda_backends()),
+                                          testing::Values(DType::kF16, DType::kBF16),
+                                          testing::Values(kTwoRounds)),
                          case_name<Case>);
 INSTANTIATE_TEST_SUITE_P(Fp8Cases, HybridDecodeTest,
                          testing::Combine(testing::ValuesIn(cuda_backends()),
