@@ -32,8 +32,9 @@ namespace cuda {
 // GiB, are left to the latter. token_ids in ascending order are read fastest.
 // A dependent launch (kernels/cuda/dependent_launch.cuh), which does not wait for the kernels
 // before it on the stream to read page_tables, kv_lens, set_of_head, emit_scores, scales of kv,
-// sets that are early and the rows of K and V before the newest token's. Kernels that let their dependents start early must
-// not write them, but for those whose end another operation on the stream waits for before.
+// sets that are early and the rows of K and V before the newest token's. Kernels that let their
+// dependents start early must not write them, but for those whose end another operation on the
+// stream waits for before.
 void hybrid_decode(const HybridDecodeParams& params, CUstream_st* stream);
 }  // namespace cuda
 

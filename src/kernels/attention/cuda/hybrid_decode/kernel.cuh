@@ -55,10 +55,11 @@ __device__ void init_barriers(typename Traits::SharedStorage& smem) {
 //
 // A dependent launch (dependent_launch.cuh), whose block begins to load while earlier kernels run,
 // and which lets the next kernel begin where blocks have ended, when the loaders of all have asked
-// for all. Until earlier kernels have ended it reads kv_lens, page_tables, set_of_head, emit_scores,
-// scales, token_ids and num_ids if sets_are_early, and rows of K and V but for the newest token's.
-// So a kernel that writes one of them must have ended before the kernel launched just before this
-// one lets dependents start: that one may append the row's newest token, and no other.
+// for all. Until earlier kernels have ended it reads kv_lens, page_tables, set_of_head,
+// emit_scores, scales, token_ids and num_ids if sets_are_early, and rows of K and V but for the
+// newest token's. So a kernel that writes one of them must have ended before the kernel launched
+// just before this one lets dependents start: that one may append the row's newest token, and no
+// other.
 template <typename Traits>
 __global__ void __launch_bounds__(Traits::kNumThreads, 1)
     hybrid_decode_kernel(const __grid_constant__ HybridDecodeParams params,
