@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "base/check.h"
 #include "cli/commands.h"
@@ -26,6 +28,10 @@ struct ImportOptions {
 void import_heads(const ImportOptions& options) {
   require(options.threshold.has_value() != options.num_retrieval.has_value(),
           ErrorCode::kInvalidArgument, "give either --threshold or --retrieval-heads");
+  std::error_code error;
+  require(!std::filesystem::exists(std::filesystem::path(options.out) / "head_roles.tsv", error),
+          ErrorCode::kInvalidArgument, options.out,
+          " holds a head plan already: give another folder");
   const io::ModelFiles files = io::open_model(resolve_model(options.model).string());
   const HeadPlanShape shape{files.config.num_layers, files.config.num_q_heads,
                             files.config.num_kv_heads, files.config.head_dim};

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <string_view>
 
 #include "base/check.h"
 #include "lychee/version.h"
@@ -150,6 +151,11 @@ std::string read_stream(std::istream& stream, const std::string& path) {
   } while (stream);
   require(!stream.bad(), ErrorCode::kInvalidArgument, "cannot read ", path, ": ",
           std::strerror(errno));
+  // A mark that editors put before UTF-8: no part of the text, and tokens of their own if kept.
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) {
+    text.erase(0, kByteOrderMark.size());
+  }
   return text;
 }
 

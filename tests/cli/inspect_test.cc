@@ -130,6 +130,11 @@ TEST_F(InspectTest, ImportsDuoAttentionsScores) {
   EXPECT_EQ(plan["roles"], (Json{{1, 1}, {0, 1}, {0, 0}}));
   expect_failure({"import-heads", "--duo", duo, "--model", tiny_model(), "--out", path("x")}, 2,
                  {"--threshold", "--retrieval-heads"});
+  const std::string roles = bytes_of(path("imported/head_roles.tsv"));
+  expect_failure({"import-heads", "--duo", duo, "--retrieval-heads", "1", "--model", tiny_model(),
+                  "--out", path("imported")},
+                 2, {path("imported"), "holds a head plan already"});
+  EXPECT_EQ(bytes_of(path("imported/head_roles.tsv")), roles);
 }
 
 }  // namespace

@@ -102,6 +102,16 @@ TEST_F(RunTest, PromptFileAndPromptAreJoinedByABlankLine) {
   EXPECT_EQ(from_input["token_ids"], by_ids["token_ids"]);
 }
 
+TEST_F(RunTest, AByteOrderMarkIsNoPartOfAText) {
+  const std::string marked = file("marked.txt", "\xef\xbb\xbfOnce upon a time");
+  const std::string plain = file("plain.txt", "Once upon a time");
+  const Json of_marked =
+      run_json({"tokenize", "encode", "--model", text_model(), "--text-file", marked});
+  const Json of_plain =
+      run_json({"tokenize", "encode", "--model", text_model(), "--text-file", plain});
+  EXPECT_EQ(of_marked["token_ids"], of_plain["token_ids"]);
+}
+
 TEST_F(RunTest, TemplateMakesOneUserMessage) {
   const std::string messages =
       file("m.json",
