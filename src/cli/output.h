@@ -50,7 +50,8 @@ class ProgressBar {
   std::chrono::steady_clock::time_point last_;
 };
 
-// The whole of a file but for a byte order mark; "-" is standard input. Throws Error(kInvalidArgument) naming the file.
+// The whole of a file but for a byte order mark; "-" is standard input. Throws
+// Error(kInvalidArgument) naming the file.
 [[nodiscard]] std::string read_text_file(const std::string& path);
 // A JSON array of integers, or integers separated by white space. Throws Error(kInvalidArgument).
 [[nodiscard]] std::vector<int32_t> read_token_ids(const std::string& path);
