@@ -23,6 +23,16 @@ __device__ inline void arrive(uint32_t barrier) {
 __device__ inline void arrive(uint64_t& barrier) {
   arrive(shared_address(&barrier));
 }
+// For a whole warp, behind what its lanes have done.
+__device__ inline void arrive_as_warp(uint32_t barrier) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) {
+    arrive(barrier);
+  }
+}
+__device__ inline void arrive_as_warp(uint64_t& barrier) {
+  arrive_as_warp(shared_address(&barrier));
+}
 // Arrives once all copies that this thread has issued are there; does not wait for them.
 __device__ inline void arrive_behind_copies(uint64_t& barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];\n" ::"r"(shared_address(&barrier))

@@ -55,13 +55,6 @@ class Computer {
   static_assert(kScratchBytes <=
                 static_cast<int>(sizeof(Traits::SharedStorage::acc)));  // of merge_head
 
-  static __device__ void arrive_as_warp(uint64_t& barrier) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) {
-      arrive(barrier);
-    }
-  }
-
   __device__ void attend(const Job& job, const float* query) {
     const int group_size = params_.num_q_heads / params_.num_kv_heads;
     attention_.begin(query, group_size, params_.scale, job.k_scale);

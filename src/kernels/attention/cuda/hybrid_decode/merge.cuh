@@ -86,7 +86,8 @@ __device__ void merge_partials(const Partials& partials, int first_slot, int cou
       reinterpret_cast<const float4*>(partials.acc) + int64_t{first_slot} * num_vectors;
   const int first_vector = num_shares > 1 ? thread % num_vectors : thread;
   const int share = num_shares > 1 ? thread / num_vectors : 0;
-  // Each round waits for memory, but with more at once registers spill.
+  // Each round waits for memory: one is enough for a head that reads a set, of 17 or 18 parts in
+  // two shares. With many more at once registers spill.
   constexpr int kTogether = 9;
   float4 values[kTogether];
   const auto ask = [&](int first_of_share, int vector) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "kernels/cuda/matrix.cuh"
-#include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -57,8 +56,8 @@ class FloatProducts {
     }
   }
 
-  // Leaves fragment `lane` of each column tile, times its rows' scales, for TileOutput or
-  // leave_partials(), and begins anew.
+  // Leaves fragment `lane` of each column tile, times its rows' scales, for finish_tiles(), and
+  // begins anew.
   __device__ void leave(float low_scale, float high_scale, float* results, int lane) {
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "kernels/cuda/matrix.cuh"
-#include "kernels/linear/cuda/decode/formats.cuh"
 #include "kernels/linear/cuda/decode/traits.cuh"
 
 namespace lychee::linear::cuda {
@@ -65,7 +64,7 @@ class IntegerProducts {
     }
   }
 
-  // Leaves fragment `lane` of each column tile for TileOutput or leave_partials(), and begins anew.
+  // Leaves fragment `lane` of each column tile for finish_tiles(), and begins anew.
   // Integers have no scales of rows.
   __device__ void leave(float /*low_scale*/, float /*high_scale*/, float* results, int lane) {
 #pragma unroll

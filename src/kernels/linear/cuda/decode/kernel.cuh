@@ -37,13 +37,12 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
   const int tile_of_block = warp / share.lanes;
   const int tile_step = p.num_columns * p.num_slices;
   const StageShape<Format> shape(p.num_slices);
-  // This warp's piece of the first stage.
-  const std::byte* const piece =
-      ring + 2 * tile_of_block * shape.band_bytes + lane_of_sum * StageShape<Format>::kLanePiece;
+  // The lower band of this warp's tile in the first stage.
+  const std::byte* const band = ring + 2 * tile_of_block * shape.band_bytes;
+  const std::byte* const piece = band + lane_of_sum * StageShape<Format>::kLanePiece;
   const BatchPlace<Format> low_place(piece, lane);
   const BatchPlace<Format> high_place(piece + shape.band_bytes, lane);
-  const std::byte* const header =
-      ring + 2 * tile_of_block * shape.band_bytes + shape.piece_bytes + lane / 4 * 4;
+  const std::byte* const header = band + shape.piece_bytes + lane / 4 * 4;
 
   if (p.norm_weight != nullptr) {
     fetch_norm_weight(p, share, staged.results);
@@ -51,12 +50,6 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
   wait_for_predecessors();
   stage_inputs(p, share, staged, barriers.fetched);
 
-  const auto arrive_as_warp = [&](uint32_t barrier) {
-    __syncwarp();
-    if (lane == 0) {
-      arrive(barrier);
-    }
-  };
   const uint32_t filled = kept_address(shared_address(barriers.filled));
   const uint32_t emptied = kept_address(shared_address(barriers.emptied));
   Products<Traits> products(staged, share.runs, p.num_rows, lane);
@@ -96,7 +89,7 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
     products.leave(low_scale, high_scale,
                    staged.results + (result.stage * kDecodeWarps + warp) * Traits::kTileResults,
                    lane);
-    arrive_as_warp(shared_address(&barriers.left[result.stage]));
+    arrive_as_warp(barriers.left[result.stage]);
     result.advance(kFinishers);
   }
 }

@@ -16,16 +16,20 @@ template <typename Traits>
 typename Traits::Maps maps_of([[maybe_unused]] const DecodeLaunch& p) {
   typename Traits::Maps maps{};
   if constexpr (Traits::Format::kRowMajor) {
+    if (kernel_architecture() < 90) {
+      return maps;
+    }
     // Rows in lines of 64 elements: [lines, rows, 64], of which a lane of the sum takes one at a
     // time of eight rows.
     constexpr uint64_t kLine = 64;
+    constexpr uint64_t kLineBytes = kLine * sizeof(bf16);
     const auto row_bytes = static_cast<uint64_t>(p.band_bytes / kBandRows);
-    for (int i = 0; i < p.num_targets && kernel_architecture() >= 90; ++i) {
+    for (int i = 0; i < p.num_targets; ++i) {
       const DecodeTarget& target = p.targets[i];
       maps.of[i] = tensor_map_3d(
           target.weight,
-          {kLine, static_cast<uint64_t>(target.num_bands) * kBandRows, row_bytes / (2 * kLine)},
-          {row_bytes, 2 * kLine}, {kLine, kBandRows, static_cast<uint32_t>(p.num_lanes)});
+          {kLine, static_cast<uint64_t>(target.num_bands) * kBandRows, row_bytes / kLineBytes},
+          {row_bytes, kLineBytes}, {kLine, kBandRows, static_cast<uint32_t>(p.num_lanes)});
     }
   }
   return maps;
@@ -38,7 +42,8 @@ template <typename Traits>
 int staged_bytes(int in_features, int num_rows, int float_rows, int num_slices) {
   const int runs = ceil_div(in_features, kBatchInputs<Traits>) * (kDecodeWarps / num_slices) *
                    Traits::kRunsPerBatch;
-  return staged_shared_bytes<Traits>(runs, num_rows, float_rows);
+  return Staged<Traits>::bytes(runs, num_rows) +
+         std::max(runs * float_rows * 128, Traits::kSumBytes);
 }
 
 template <typename Traits>

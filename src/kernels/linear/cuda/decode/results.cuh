@@ -6,7 +6,7 @@
 
 namespace lychee::linear::cuda {
 
-// A fragment is what one lane holds of a column tile's results: output rows lane / 4 of both bands
+// A fragment is what one lane holds of a column tile's results: one output of either band
 // (x, y and z, w) for two activation rows (x, z and y, w). A tile has kTileResults / 4 of them,
 // column tile by column tile.
 struct FragmentRows {
@@ -33,13 +33,8 @@ __device__ inline void add_to(float4& sum, const float4& value) {
   sum.w += value.w;
 }
 
-__device__ inline void add_to(float& sum, float value) {
-  sum += value;
-}
-
 // Neighbours first.
-template <typename T>
-__device__ T tree_sum(T (&values)[kDecodeWarps]) {
+__device__ inline float4 tree_sum(float4 (&values)[kDecodeWarps]) {
 #pragma unroll
   for (int width = 1; width < kDecodeWarps; width *= 2) {
 #pragma unroll
@@ -157,18 +152,12 @@ __device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, con
   const int step = p.num_columns * p.num_slices;
   const float* const all = results + finisher * kDecodeWarps * Traits::kTileResults;
   uint32_t parity = 0;
-  const auto give_back = [&] {
-    __syncwarp();
-    if (lane == 0) {
-      arrive(barriers.taken[finisher]);
-    }
-  };
   for (int tile = static_cast<int>(blockIdx.x) * p.num_slices + finisher * step; tile < p.num_tiles;
        tile += kFinishers * step, parity ^= 1) {
     if (p.num_slices > 1) {
       wait_for_phase(barriers.left[finisher], parity);
       leave_partials<Traits>(p, lanes, all, tile);
-      give_back();
+      arrive_as_warp(barriers.taken[finisher]);
       continue;
     }
     float4 residuals[Traits::kColumnTiles];
@@ -189,7 +178,7 @@ __device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, con
       }
       sums[column] = tree_sum(values);
     }
-    give_back();
+    arrive_as_warp(barriers.taken[finisher]);
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
       store_results<typename Traits::Format>(p, tile, column * kWarpSize + lane, sums[column],

@@ -155,8 +155,8 @@ class StageLoader {
   }
 
  private:
-  // Of integers, so much is asked for before the activations have come: these come behind all that
-  // is under way, and take longer to become bytes than the rest to come. Floats gain nothing.
+  // Of integers so much is asked for before the activations have come, which come behind all that
+  // is under way and must be made bytes then. Floats gain nothing by waiting.
   static constexpr int kEarlyBytes = 96 * 1024;
 
   __device__ void fill(int stage, int first_tile, int batch) {

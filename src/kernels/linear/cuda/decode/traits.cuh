@@ -2,7 +2,6 @@
 
 #include <cuda.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
@@ -74,10 +73,7 @@ class SharedPlace {
 __device__ inline void fetch_all(uint64_t& fetched) {
   commit_copies();
   wait_for_copies<0>();
-  __syncwarp();
-  if (threadIdx.x % kWarpSize == 0) {
-    arrive(fetched);
-  }
+  arrive_as_warp(fetched);
 }
 
 // What a block is to do.
@@ -149,13 +145,6 @@ struct Staged {
         scales(reinterpret_cast<float*>(offsets + num_rows * offsets_of(runs))),
         results(scales + all_scales(runs, num_rows)) {}
 };
-
-// float_rows: of activations in f32 and norm weights.
-template <typename Traits>
-__host__ inline int staged_shared_bytes(int runs, int num_rows, int float_rows) {
-  return Staged<Traits>::bytes(runs, num_rows) +
-         std::max(runs * float_rows * 128, Traits::kSumBytes);
-}
 
 // The weight that a tile belongs to.
 __device__ inline int target_index(const DecodeLaunch& p, int tile) {
