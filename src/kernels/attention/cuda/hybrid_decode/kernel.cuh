@@ -78,7 +78,9 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
   }
   give_registers<Traits::kLoaderRegisters>();
   if (warp < Traits::kNumComputers + Traits::kNumLoaders) {
-    TileLoader<Traits>(params, workspace.max_parts, warp - Traits::kNumComputers, smem).run();
+    // From a lane's register, so that the compiler knows it to be the warp's.
+    const int loader = __shfl_sync(kAllLanes, warp - Traits::kNumComputers, 0);
+    TileLoader<Traits>(params, workspace.max_parts, loader, smem).run();
   } else {
     Dispatcher<Traits>(params, workspace.max_parts, smem).run();
   }

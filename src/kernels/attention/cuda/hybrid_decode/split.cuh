@@ -11,7 +11,7 @@ namespace lychee::attention::cuda {
 
 // How one launch divides its rows. A row's work is the concatenation of its heads' ranges in units
 // of 16 tokens; it is cut into `parts` equal ones, whatever the rows beside it, so that a row's
-// rounding does not depend on its batch. Part i goes to block (first + i) % gridDim.x.
+// rounding does not depend on its batch.
 constexpr int kUnitTokens = 16;
 constexpr int kMinUnitsPerPart = 8;  // 64 KB of bf16 at head_dim 128: below, merging costs more
 
@@ -101,9 +101,14 @@ class RangeIterator {
     total_ = __shfl_sync(kAllLanes, units_end_, 31);
     parts_ = min(max_parts_, max(1, total_ / kMinUnitsPerPart));
     const int grid = static_cast<int>(gridDim.x);
-    // Rows of fewer parts than blocks start at blocks spread evenly.
-    const int first = static_cast<int>(scaled(row_, grid, params_.batch));
-    part_ = (static_cast<int>(blockIdx.x) - first + grid) % grid;
+    part_ = (static_cast<int>(blockIdx.x) - first_block_ + grid) % grid;
+    // A row begins where the last one ended, and a little later each time around the blocks: where
+    // a head ends within a part, that part takes longer, and heads of equal length else end in the
+    // same blocks in every row.
+    first_block_ += parts_;
+    if (first_block_ >= grid) {
+      first_block_ = (first_block_ + 5) % grid;
+    }
     unit_ = 0;
     end_unit_ = 0;
     if (part_ < parts_) {
@@ -131,6 +136,7 @@ class RangeIterator {
   Head head_, next_, later_;     // of the row and the next two
   int len_ = 0, units_end_ = 0;  // of this lane's head
   int total_ = 0, parts_ = 0, part_ = 0;
+  int first_block_ = 0;  // that computes part 0
   int unit_ = 0, end_unit_ = 0;
 };
 

@@ -51,8 +51,8 @@ struct HybridDecodeTraits {
   static constexpr int kNumJobs = kIsLarge ? 2 : 3;
 
   // Of each thread; an equal share would be 168, too few for those that compute.
-  static constexpr int kComputerRegisters = kHeadTiles == 1 ? 200 : 216;
-  static constexpr int kLoaderRegisters = kHeadTiles == 1 ? 104 : 72;
+  static constexpr int kComputerRegisters = kHeadTiles == 2 ? 216 : kIsFp8 ? 184 : 200;
+  static constexpr int kLoaderRegisters = kHeadTiles == 2 ? 72 : kIsFp8 ? 136 : 104;
 
   // Queries and softmax weights are fed to the tensor cores as sums of 16-bit parts, which costs
   // instructions that a kernel bound by memory has to spare and keeps the accuracy of f32.
