@@ -44,7 +44,7 @@ struct HybridDecodeTraits {
   static constexpr int kNumStages = kRingBytes / (2 * kPlaneBytes);
   // Tiles that a loader copies between two waits for what it has asked for. Each two more cost half
   // a microsecond at the start; but no more than two batches of each loader are under way.
-  static constexpr int kBatchTiles = kPlaneBytes >= 4096 ? 4 : kPlaneBytes >= 2048 ? 6 : 8;
+  static constexpr int kBatchTiles = kPlaneBytes >= 4096 ? 2 : kPlaneBytes >= 2048 ? 4 : 8;
 
   // Jobs that are handed out ahead, with their queries.
   static constexpr int kQueryFloats = kHeadTiles * kHeadsPerTile * kHeadDim;
