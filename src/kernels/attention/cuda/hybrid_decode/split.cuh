@@ -14,6 +14,7 @@ namespace lychee::attention::cuda {
 // rounding does not depend on its batch.
 constexpr int kUnitTokens = 16;
 constexpr int kMinUnitsPerPart = 8;  // 64 KB of bf16 at head_dim 128: below, merging costs more
+constexpr int kLapShift = 5;         // blocks
 
 // This block's ranges, in order. Whoever wants them walks them by itself, a whole warp; lane h
 // looks after KV head h. Where a head of a row reads a set, whose length an earlier kernel may
@@ -102,12 +103,12 @@ class RangeIterator {
     parts_ = min(max_parts_, max(1, total_ / kMinUnitsPerPart));
     const int grid = static_cast<int>(gridDim.x);
     part_ = (static_cast<int>(blockIdx.x) - first_block_ + grid) % grid;
-    // A row begins where the last one ended, and a little later each time around the blocks: where
+    // A row begins where the last one ended, and kLapShift later each time around the blocks: where
     // a head ends within a part, that part takes longer, and heads of equal length else end in the
     // same blocks in every row.
     first_block_ += parts_;
     if (first_block_ >= grid) {
-      first_block_ = (first_block_ + 5) % grid;
+      first_block_ = (first_block_ + kLapShift) % grid;
     }
     unit_ = 0;
     end_unit_ = 0;
