@@ -28,7 +28,9 @@ def tests(setup):
                 command.append("--gtest_filter=*DeviceParity*")
             yield Step(f"tests-{name}-{shard}", "tests", command, 150, ext="txt", cuda=True)
     for tool in ("memcheck", "synccheck", "racecheck"):
-        command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1",
+        # Of the barriers in shared memory the latter two keep but few in mind, unless told.
+        barriers = [] if tool == "memcheck" else ["--num-cuda-barriers", "512"]
+        command = ["compute-sanitizer", "--tool", tool, *barriers, "--error-exitcode", "1",
                    setup.test_program("kernels_test"), "--gtest_brief=1",
                    f"--gtest_filter={SANITIZED}"]
         yield Step(f"tests-{tool}", "tests", command, 300, ext="txt", cuda=True)
