@@ -177,7 +177,7 @@ class TileLoader {
     for (int i = 0; i < num_tiles; ++i) {
       if ((whole >> i & 1) != 0) {
         wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
-        copy_rows<true>(queue_.offsets + i * kUnitTokens);
+        copy_rows<true>(queue_.offsets + i * kUnitTokens, 0xffff, 0);
       } else {
         copy_special(batch, i);
       }
@@ -188,6 +188,7 @@ class TileLoader {
         phase_ ^= 1;
       }
     }
+    // A vote, so that the compiler knows the answer, and with it stage_, to be the warp's.
     return num_tiles == Traits::kBatchTiles || __any_sync(kAllLanes, batch.count == kNotYet) != 0;
   }
 
@@ -211,9 +212,10 @@ class TileLoader {
     }
   }
 
-  // The rows of a tile: all, or those of `rows`, zeros for others, and none of `left_out`.
+  // The rows of a tile that are set in `rows`, zeros for others, and none of `left_out`. kWhole:
+  // the caller wants all 16 and leaves out none.
   template <bool kWhole>
-  __device__ void copy_rows(const uint32_t* offsets, uint32_t rows = 0, uint32_t left_out = 0) {
+  __device__ void copy_rows(const uint32_t* offsets, uint32_t rows, uint32_t left_out) {
     constexpr int kCopies = Traits::kTileTokens / kRowsPerCopy;
     const int first_row = lane() / kChunksPerRow;
     const int chunk = lane() % kChunksPerRow;

@@ -50,7 +50,8 @@ struct HybridDecodeTraits {
   static constexpr int kQueryFloats = kHeadTiles * kHeadsPerTile * kHeadDim;
   static constexpr int kNumJobs = kIsLarge ? 2 : 3;
 
-  // Of each thread; an equal share would be 168, too few for those that compute.
+  // Of each thread; an equal share would be 168, too few for those that compute. With e4m3 loaders
+  // are the bound if they have fewer.
   static constexpr int kComputerRegisters = kHeadTiles == 2 ? 216 : kIsFp8 ? 184 : 200;
   static constexpr int kLoaderRegisters = kHeadTiles == 2 ? 72 : kIsFp8 ? 136 : 104;
 
