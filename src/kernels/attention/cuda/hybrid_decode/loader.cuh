@@ -175,9 +175,9 @@ class TileLoader {
         __ballot_sync(kAllLanes, batch.count == kUnitTokens && batch.newest_rows == 0);
 #pragma unroll 1
     for (int i = 0; i < num_tiles; ++i) {
+      wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
       if ((whole >> i & 1) != 0) {
-        wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
-        copy_rows<true>(queue_.offsets + i * kUnitTokens, 0xffff, 0);
+        copy_rows<true>(queue_.offsets + i * kUnitTokens, kUnitTokens, 0);
       } else {
         copy_special(batch, i);
       }
@@ -199,10 +199,8 @@ class TileLoader {
     if (newest_rows != 0) {
       wait_for_predecessors();  // the kernel before this one may be writing that token's row
     }
-    wait_for_phase(smem_.emptied[stage_], phase_ ^ 1);
     const bool makes_row = newest_rows != 0 && params_.newest.k != nullptr;
-    const uint32_t rows = (1U << count) - 1;
-    copy_rows<false>(queue_.offsets + i * kUnitTokens, rows, makes_row ? newest_rows : 0);
+    copy_rows<false>(queue_.offsets + i * kUnitTokens, count, makes_row ? newest_rows : 0);
     if (makes_row) {
       NewestToken<Traits>(params_, __shfl_sync(kAllLanes, batch.row, i),
                           __shfl_sync(kAllLanes, batch.kv_head, i))
@@ -212,10 +210,10 @@ class TileLoader {
     }
   }
 
-  // The rows of a tile that are set in `rows`, zeros for others, and none of `left_out`. kWhole:
-  // the caller wants all 16 and leaves out none.
+  // The first `count` rows of a tile, zeros for others, and none of those that are set in
+  // `left_out`. kWhole: the caller wants all 16 and leaves out none.
   template <bool kWhole>
-  __device__ void copy_rows(const uint32_t* offsets, uint32_t rows, uint32_t left_out) {
+  __device__ void copy_rows(const uint32_t* offsets, int count, uint32_t left_out) {
     constexpr int kCopies = Traits::kTileTokens / kRowsPerCopy;
     const int first_row = lane() / kChunksPerRow;
     const int chunk = lane() % kChunksPerRow;
@@ -233,7 +231,7 @@ class TileLoader {
       if (!kWhole && (left_out >> row & 1) != 0) {
         continue;
       }
-      const bool exists = kWhole || (rows >> row & 1) != 0;
+      const bool exists = kWhole || row < count;
       const int64_t from = int64_t{own[i]} * 16;
       const uint32_t to =
           k_tile + 16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(row, chunk));
