@@ -9,6 +9,7 @@
 #include "bench/device_timer.h"
 #include "bench/stopwatch.h"
 #include "kernels/attention/params.h"
+#include "model/kv_cache.h"
 #include "tensor/device.h"
 
 namespace lychee::bench {
@@ -95,11 +96,8 @@ EngineBench::EngineBench(Engine& engine, uint64_t seed, int repeats)
 
 int64_t EngineBench::cache_tokens(int64_t context, int batch, Policy policy) {
   // Sequences share the noise, and write the fed token to a page of their own.
-  const int64_t tokens_pages =
-      ceil_div(std::max<int64_t>(context, 1), int64_t{attention::kPageSize});
-  const int64_t summary_pages =
-      policy == Policy::kPageBound ? ceil_div(tokens_pages, int64_t{attention::kBoundPageSize}) : 0;
-  const int64_t pages = tokens_pages + summary_pages + 1;
+  const int64_t pages =
+      model::sequence_pages(std::max<int64_t>(context, 1), policy == Policy::kPageBound);
   int64_t tokens = 0;
   require(checked_mul(pages * attention::kPageSize, int64_t{batch}, tokens),
           ErrorCode::kInvalidArgument, "batch ", batch, " of context ", context,

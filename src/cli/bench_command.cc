@@ -76,7 +76,7 @@ class BenchSession {
 
  private:
   static Engine bench_engine(const BenchOptions& options) {
-    EngineOptions engine = engine_options(options.model, options.common);
+    EngineOptions engine = engine_options(options.model, options.common, 0);
     engine.load_tokenizer = false;
     engine.on_memory_plan = print_memory_plan;
     if (engine.max_cache_tokens == 0 && !options.contexts.empty()) {

@@ -41,7 +41,9 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 [[nodiscard]] Device parse_device(const std::string& name);
 
 // The engine's options, with catalogue names and hf: resolved to files in the cache folder.
-[[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common);
+// max_sequences: of the model's context, that the command has at a time; 0: any number.
+[[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common,
+                                           int max_sequences);
 
 // Throws Error(kInvalidArgument) for more tokens than the model's context, or the cache that
 // --max-cache-tokens asked for, can hold. What memory cannot hold is the engine's to report.

@@ -33,7 +33,7 @@ std::string read_text(const std::string& file) {
 class EvalSession {
  public:
   explicit EvalSession(const EvalCommandOptions& options)
-      : options_(options), engine_(engine_options(options.model, options.common)) {
+      : options_(options), engine_(engine_options(options.model, options.common, 0)) {
     for (const int64_t length : options.lengths) {  // one given twice has no more samples
       if (std::ranges::find(eval_.lengths, length) == eval_.lengths.end()) {
         eval_.lengths.push_back(length);

@@ -30,7 +30,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--max-cache-tokens", options.max_cache_tokens,
                   "KV cache capacity, of which policy page-bound takes a 16th more than there are "
-                  "tokens; default: all that memory allows, which leaves none of a GPU's to others")
+                  "tokens; default: what memory allows, of which run and score take no more than "
+                  "the model's context needs; eval leaves none of a GPU's to others")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->group(group);
   command
@@ -63,7 +64,8 @@ Device parse_device(const std::string& name) {
   return name == "cuda" ? Device::kCuda : name == "cpu" ? Device::kCpu : Device::kAuto;
 }
 
-EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common) {
+EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common,
+                             int max_sequences) {
   EngineOptions options;
   options.model = resolve_model(model.model).string();
   options.device = parse_device(common.device);
@@ -72,6 +74,7 @@ EngineOptions engine_options(const ModelOptions& model, const CommonOptions& com
   options.exact = model.exact;
   options.threads = common.threads;
   options.max_cache_tokens = model.max_cache_tokens;
+  options.max_sequences = max_sequences;
   options.prefill_chunk = model.prefill_chunk;
   return options;
 }

@@ -100,10 +100,12 @@ void print_comparison(const GenerationResult& hybrid, const GenerationResult& de
                          hybrid.decode_tokens_per_s / dense.decode_tokens_per_s));
 }
 
+constexpr int kSequences = 2;  // the one asked for, and a dense one beside it
+
 class RunSession {
  public:
   explicit RunSession(const RunOptions& options)
-      : options_(options), engine_(engine_options(options.model, options.common)) {
+      : options_(options), engine_(engine_options(options.model, options.common, kSequences)) {
     generation_ = generation_options(options.decoding, options.model.model, engine_.model(),
                                      stored_crossover(engine_.model()));
     apply_sampling_options(options.sampling, options.common, generation_);

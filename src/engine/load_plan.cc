@@ -36,6 +36,7 @@ namespace {
 constexpr int64_t kMaxCacheTokens = std::numeric_limits<int32_t>::max();
 // Beyond what machines have; libgomp crashes when the system refuses it a thread.
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxSequences = 1 << 20;
 constexpr int64_t kReserve = 512 << 20;  // the system, the driver
 
 DType choose_kv_dtype(KvDtype wanted, DType weights, bool cuda) {
@@ -56,6 +57,15 @@ DType choose_kv_dtype(KvDtype wanted, DType weights, bool cuda) {
   return weights == DType::kF32 || weights == DType::kBF16 ? weights : DType::kF16;
 }
 
+// That options.max_sequences of the model's context can fill.
+int64_t useful_tokens(const EngineOptions& options, const io::ModelConfig& config) {
+  if (options.max_sequences == 0) {
+    return kMaxCacheTokens;
+  }
+  const int64_t context = std::min(config.context_length, kMaxCacheTokens);
+  return model::sequence_pages(context, true) * kPageSize * options.max_sequences;
+}
+
 // MiB, so that a message's numbers can be compared at a glance.
 int64_t mib(int64_t bytes) {
   return bytes >> 20;
@@ -71,6 +81,9 @@ void check_options(const EngineOptions& options) {
   require(options.max_cache_tokens >= 0 && options.max_cache_tokens <= kMaxCacheTokens,
           ErrorCode::kInvalidArgument, "a KV cache of ", options.max_cache_tokens,
           " tokens must be between 0 (what memory allows) and ", kMaxCacheTokens);
+  require(options.max_sequences >= 0 && options.max_sequences <= kMaxSequences,
+          ErrorCode::kInvalidArgument, options.max_sequences,
+          " sequences must be between 0 (any number) and ", kMaxSequences);
 }
 
 std::optional<CudaDevice> choose_gpu(const EngineOptions& options) {
@@ -151,7 +164,7 @@ LoadPlan plan_loading(const EngineOptions& options, const io::ModelConfig& confi
           " MiB are left beside the weights (", mib(memory.weight_bytes), " MiB), the workspace (",
           mib(workspace_bytes), " MiB) and the system's ", mib(kReserve), " MiB of ",
           mib(available_bytes), " MiB: at most ", fitting, " tokens fit");
-  memory.cache_tokens = wanted > 0 ? wanted : fitting;
+  memory.cache_tokens = wanted > 0 ? wanted : std::min(fitting, useful_tokens(options, config));
   return plan;
 }
 

@@ -10,6 +10,11 @@ namespace lychee::model {
 
 using attention::kPageSize;
 
+int64_t sequence_pages(int64_t tokens, bool bound) {
+  const int64_t pages = ceil_div(tokens, int64_t{kPageSize});
+  return pages + (bound ? ceil_div(pages, int64_t{attention::kBoundPageSize}) : 0) + 1;
+}
+
 void HostKvMemory::copy(int64_t from, int64_t to, int64_t bytes, int64_t stride, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     std::memcpy(data() + to + i * stride, data() + from + i * stride, static_cast<size_t>(bytes));

@@ -33,6 +33,10 @@ struct KvCacheShape {
   }
 };
 
+// Pages that a sequence of so many tokens can need: its own, those of policy page-bound's summaries
+// if `bound`, and one that it writes apart from a sequence it shares pages with.
+[[nodiscard]] int64_t sequence_pages(int64_t tokens, bool bound);
+
 // The pages of one sequence, in order. A page may be shared between tables; see KvCache.
 class PageTable {
  public:

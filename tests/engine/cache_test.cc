@@ -183,6 +183,7 @@ TEST_F(CacheTest, EngineRefusesImpossibleOptions) {
   refused("threads -1", [](EngineOptions& options) { options.threads = -1; });
   refused("threads 100000 must be between 0 (all cores) and 1024",
           [](EngineOptions& options) { options.threads = 100000; });
+  refused("-1 sequences", [](EngineOptions& options) { options.max_sequences = -1; });
   refused("-1 tokens", [](EngineOptions& options) { options.max_cache_tokens = -1; });
   refused("9223372036854775807 tokens", [](EngineOptions& options) {
     options.max_cache_tokens = std::numeric_limits<int64_t>::max();

@@ -14,12 +14,15 @@ namespace {
 constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kGiB = int64_t{1} << 30;
 
+constexpr int64_t kWeightBytes = 15317 * kMiB;
+
 class LoadPlanTest : public testing::Test {
  protected:
   [[nodiscard]] LoadPlan plan(int64_t available, int64_t cache_tokens,
-                              int64_t weight_bytes = 15317 * kMiB) const {
+                              int64_t weight_bytes = kWeightBytes, int max_sequences = 0) const {
     EngineOptions options;
     options.max_cache_tokens = cache_tokens;
+    options.max_sequences = max_sequences;
     return plan_loading(options, config_,
                         {.weight_bytes = weight_bytes,
                          .workspace_bytes = 1024 * kMiB,
@@ -36,6 +39,20 @@ TEST_F(LoadPlanTest, CacheTakesWhatIsLeftInWholePages) {
   EXPECT_EQ(memory.cache_tokens, 8133 * 64);
   EXPECT_LE(memory.total_bytes() + 512 * kMiB, memory.available_bytes);
   EXPECT_EQ(plan(80 * kGiB, 131073).memory.cache_tokens, 131136);
+}
+
+TEST_F(LoadPlanTest, SequencesTakeNoMoreThanTheirContext) {
+  constexpr int64_t kContext = 131072;
+  config_.context_length = kContext;
+  const int64_t all = plan(200 * kGiB, 0).memory.cache_tokens;
+  const int64_t two = plan(200 * kGiB, 0, kWeightBytes, 2).memory.cache_tokens;
+  EXPECT_GE(two, 2 * (kContext + kContext / 16));
+  EXPECT_LT(two, 2 * (kContext + kContext / 16) + 4 * 64);
+  EXPECT_GT(all, 2 * two);
+  // What does not fit, and what is asked for, counts first.
+  EXPECT_EQ(plan(24 * kGiB, 0, kWeightBytes, 2).memory.cache_tokens,
+            plan(24 * kGiB, 0).memory.cache_tokens);
+  EXPECT_EQ(plan(200 * kGiB, 1 << 20, kWeightBytes, 1).memory.cache_tokens, 1 << 20);
 }
 
 TEST_F(LoadPlanTest, RefusesWithTheNumbersAndWhatWouldFit) {
