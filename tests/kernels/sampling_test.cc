@@ -145,6 +145,92 @@ TEST(Sample, TopPOfALargeVocabularyMatchesAFullSort) {
   }
 }
 
+// What is drawn from, in double precision and by sorting everything: ids and their shares.
+std::map<int32_t, double> distribution(const std::vector<float>& logits,
+                                       const SampleParams& params) {
+  struct Token {
+    int32_t id;
+    double share;
+  };
+  std::vector<Token> tokens;
+  const float max = *std::max_element(logits.begin(), logits.end(), [](float a, float b) {
+    return (std::isnan(a) ? -kInf : a) < (std::isnan(b) ? -kInf : b);
+  });
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double below = std::isnan(logits[i]) ? -HUGE_VAL : double{logits[i]} - double{max};
+    tokens.push_back({static_cast<int32_t>(i), std::exp(below / params.temperature)});
+  }
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const Token& a, const Token& b) { return a.share > b.share; });
+  if (params.top_k > 0) {
+    tokens.resize(std::min(tokens.size(), static_cast<size_t>(params.top_k)));
+  }
+  const auto mass = [&] {
+    double sum = 0;
+    for (const Token& token : tokens) {
+      sum += token.share;
+    }
+    return sum;
+  };
+  if (params.top_p < 1) {
+    const double wanted = params.top_p * mass();
+    double sum = tokens[0].share;
+    size_t count = 1;
+    while (count < tokens.size() && sum < wanted) {
+      sum += tokens[count++].share;
+    }
+    tokens.resize(count);
+  }
+  std::erase_if(tokens, [&](const Token& token) { return token.share < params.min_p; });
+  const double total = mass();
+  std::map<int32_t, double> shares;
+  for (const Token& token : tokens) {
+    shares[token.id] = token.share / total;
+  }
+  return shares;
+}
+
+// Every draw lies where the distribution function has it, within what weights in f32 can tell.
+TEST(Sample, DrawsFromWhatSortingEverythingKeeps) {
+  constexpr double kTolerance = 1e-5;
+  test::Random random;
+  for (const int64_t size : {1, 2, 255, 256, 257, 3000, 40000}) {
+    std::vector<float> logits = random.normals(size, 3);
+    for (size_t i = 5; i < logits.size(); i += 7) {  // equal ones, and what counts as nothing
+      logits[i] = i % 3 == 0 ? logits[i - 1] : i % 3 == 1 ? -kInf : std::nanf("");
+    }
+    for (const SampleParams& params : std::vector<SampleParams>{
+             {.temperature = 1},
+             {.temperature = 0.05},
+             {.temperature = 1e-300},
+             {.temperature = 4, .top_p = 0.999},
+             {.temperature = 1, .top_k = 1},
+             {.temperature = 2, .top_k = 7},
+             {.temperature = 8, .top_k = 300},
+             {.temperature = 3, .top_k = 2500, .top_p = 0.9},
+             {.temperature = 1, .top_p = 0.5},
+             {.temperature = 1, .min_p = 0.02},
+             {.temperature = 2, .top_k = 50, .top_p = 0.9, .min_p = 0.3},
+         }) {
+      SCOPED_TRACE(testing::Message()
+                   << size << " tokens, temperature " << params.temperature << ", top_k "
+                   << params.top_k << ", top_p " << params.top_p << ", min_p " << params.min_p);
+      const std::map<int32_t, double> shares = distribution(logits, params);
+      for (int i = 0; i < 101; ++i) {
+        const double uniform = i == 100 ? std::nextafter(1.0, 0.0) : i / 100.0;
+        const int32_t id = cpu::sample(logits, params, {}, uniform);
+        ASSERT_TRUE(shares.contains(id)) << id;
+        double below = 0;
+        for (const auto& [other, share] : shares) {
+          below += other < id ? share : 0;
+        }
+        EXPECT_GE(uniform, below - kTolerance);
+        EXPECT_LE(uniform, below + shares.at(id) + kTolerance);
+      }
+    }
+  }
+}
+
 std::vector<int32_t> greedy(int64_t backend, const std::vector<float>& logits, int64_t num_rows,
                             int64_t vocab_size) {
   std::vector<int32_t> ids(static_cast<size_t>(num_rows), INT32_MAX);

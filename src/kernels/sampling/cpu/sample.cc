@@ -1,129 +1,284 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/sampling/cpu/sample.cc"
 #include "kernels/sampling/sample.h"
+
+#include <hwy/foreach_target.h>  // before highway.h
+#include <hwy/highway.h>
+// After highway.h, and once per target.
+#include <hwy/contrib/math/math-inl.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/cpu/exp2_inl.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace lychee::sampling::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// weights[i] = 2^(scale · (logits[i] - max)) for i < count, 0 for NaN.
+void weigh(const float* logits, size_t count, float max, float scale, float* weights) {
+  const hn::ScalableTag<float> d;
+  const auto weights_of = [&](auto tag, size_t i) {
+    const auto x =
+        hn::Mul(hn::Sub(hn::LoadU(tag, logits + i), hn::Set(tag, max)), hn::Set(tag, scale));
+    const auto power = lychee::cpu::HWY_NAMESPACE::exp2_nonpositive(tag, x);
+    hn::StoreU(hn::IfThenElseZero(hn::Eq(x, x), power), tag, weights + i);
+  };
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    weights_of(d, i);
+  }
+  for (; i < count; ++i) {
+    weights_of(hn::CappedTag<float, 1>(), i);
+  }
+}
+
+// to[i] = exp(logits[i] - max) for i < count, 0 for NaN.
+void exponentials(const float* logits, size_t count, double max, double* to) {
+  const hn::ScalableTag<double> d;
+  const auto take = [&](auto tag, size_t i) {
+    const hn::Rebind<float, decltype(tag)> narrow;
+    const auto x = hn::Sub(hn::PromoteTo(tag, hn::LoadU(narrow, logits + i)), hn::Set(tag, max));
+    hn::StoreU(hn::IfThenElseZero(hn::Eq(x, x), hn::Exp(tag, x)), tag, to + i);
+  };
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    take(d, i);
+  }
+  for (; i < count; ++i) {
+    take(hn::CappedTag<double, 1>(), i);
+  }
+}
+
+}  // namespace lychee::sampling::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace lychee::sampling::cpu {
 namespace {
 
+HWY_EXPORT(weigh);
+HWY_EXPORT(exponentials);
+
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+constexpr size_t kBlock = 256;  // tokens that are skipped or summed together
+constexpr size_t kLanes = 16;   // side by side, which the compiler keeps in vectors
+
 struct Candidate {
   int32_t id;
-  double logit;  // after penalty and temperature
+  float logit;
+  float weight;  // of the softmax, before it is normalised
 };
 
 bool precedes(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-double as_logit(float logit) {
-  return std::isnan(logit) ? -std::numeric_limits<double>::infinity() : static_cast<double>(logit);
+bool has_lower_id(const Candidate& a, const Candidate& b) {
+  return a.id < b.id;
 }
 
-std::vector<Candidate> penalized(std::span<const float> logits, double penalty,
-                                 std::span<const int32_t> previous) {
-  std::vector<Candidate> candidates(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates[i] = {static_cast<int32_t>(i), as_logit(logits[i])};
-  }
-  if (penalty != 1) {
-    for (const int32_t id : previous) {
-      const double logit = as_logit(logits[static_cast<size_t>(id)]);
-      candidates[static_cast<size_t>(id)].logit = logit > 0 ? logit / penalty : logit * penalty;
+// Of values that are not NaN.
+float largest(std::span<const float> values) {
+  std::array<float, kLanes> maxima;
+  maxima.fill(kNone);
+  for (size_t i = 0; i < values.size(); i += kLanes) {
+    const size_t count = std::min(kLanes, values.size() - i);
+    for (size_t lane = 0; lane < count; ++lane) {
+      const float value = values[i + lane];
+      maxima[lane] = value > maxima[lane] ? value : maxima[lane];
     }
   }
-  return candidates;
+  return *std::max_element(maxima.begin(), maxima.end());
 }
 
-void keep_top_k(std::vector<Candidate>& candidates, int top_k) {
-  if (top_k > 0 && static_cast<size_t>(top_k) < candidates.size()) {
-    std::nth_element(candidates.begin(), candidates.begin() + top_k, candidates.end(), precedes);
-    candidates.resize(static_cast<size_t>(top_k));
+template <typename T>
+double sum_of(std::span<const T> values) {
+  std::array<double, kLanes> sums{};
+  for (size_t i = 0; i < values.size(); i += kLanes) {
+    const size_t count = std::min(kLanes, values.size() - i);
+    for (size_t lane = 0; lane < count; ++lane) {
+      sums[lane] += static_cast<double>(values[i + lane]);
+    }
   }
-}
-
-double max_logit(const std::vector<Candidate>& candidates) {
-  double max = -std::numeric_limits<double>::infinity();
-  for (const Candidate& c : candidates) {
-    max = std::max(max, c.logit);
-  }
-  return max;
-}
-
-double mass_of(const std::vector<Candidate>& candidates, double max) {
-  double mass = 0;
-  for (const Candidate& c : candidates) {
-    mass += std::exp(c.logit - max);
-  }
-  return mass;
-}
-
-// The shortest descending prefix whose mass reaches top_p.
-void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
-  const double max = max_logit(candidates);
-  const double mass = mass_of(candidates, max);
-  // All tokens below this share hold at most 1 - top_p together, so the prefix lies in the others;
-  // halved for rounding. It spares sorting the whole vocabulary.
-  const double floor =
-      max + std::log((1 - top_p) * mass / (2 * static_cast<double>(candidates.size())));
-  std::erase_if(candidates, [&](const Candidate& c) { return c.logit < floor; });
-  std::sort(candidates.begin(), candidates.end(), precedes);
   double sum = 0;
-  size_t count = 0;
-  while (count < candidates.size() && (count == 0 || sum < top_p * mass)) {
-    sum += std::exp(candidates[count].logit - max);
-    ++count;
+  for (const double lane : sums) {
+    sum += lane;
   }
-  candidates.resize(count);
+  return sum;
 }
 
-void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
-  const double floor = max_logit(candidates) + std::log(min_p);
-  std::erase_if(candidates, [&](const Candidate& c) { return c.logit < floor; });
-}
-
-// Inverse of the distribution function, tokens in ascending order.
-int32_t draw(std::vector<Candidate>& candidates, double uniform) {
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
-  const double max = max_logit(candidates);
-  const double target = uniform * mass_of(candidates, max);
-  double sum = 0;
-  int32_t last = candidates.front().id;
-  for (const Candidate& c : candidates) {
-    const double share = std::exp(c.logit - max);
-    sum += share;
-    if (share > 0) {
-      last = c.id;
-    }
-    if (sum > target) {
-      return c.id;
-    }
-  }
-  return last;  // rounding left the sum a little short of the target
+std::span<const float> block_of(std::span<const float> values, size_t first) {
+  return values.subspan(first, std::min(kBlock, values.size() - first));
 }
 
 // The highest logit's id, the lowest of equal ones; NaN counts as -inf.
 int32_t most_likely(std::span<const float> logits) {
-  constexpr size_t kLanes = 16;  // maxima side by side, which the compiler keeps in vectors
-  std::array<float, kLanes> maxima;
-  maxima.fill(-std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < logits.size(); i += kLanes) {
-    const size_t count = std::min(kLanes, logits.size() - i);
-    for (size_t lane = 0; lane < count; ++lane) {
-      const float logit = logits[i + lane];
-      maxima[lane] = logit > maxima[lane] ? logit : maxima[lane];
+  const float max = largest(logits);
+  return max == kNone
+             ? 0
+             : static_cast<int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+}
+
+std::vector<float> penalized(std::span<const float> logits, double penalty,
+                             std::span<const int32_t> previous) {
+  std::vector<float> values(logits.begin(), logits.end());
+  for (const int32_t id : previous) {
+    const auto logit = static_cast<double>(logits[static_cast<size_t>(id)]);
+    values[static_cast<size_t>(id)] =
+        static_cast<float>(logit > 0 ? logit / penalty : logit * penalty);
+  }
+  return values;
+}
+
+std::vector<float> block_maxima(std::span<const float> values) {
+  std::vector<float> maxima;
+  maxima.reserve(values.size() / kBlock + 1);
+  for (size_t first = 0; first < values.size(); first += kBlock) {
+    maxima.push_back(largest(block_of(values, first)));
+  }
+  return maxima;
+}
+
+// Places of values of at least `floor`, in order. Blocks without any cost one comparison.
+std::vector<size_t> places_of(std::span<const float> values, std::span<const float> maxima,
+                              float floor) {
+  std::vector<size_t> places;
+  for (size_t block = 0; block < maxima.size(); ++block) {
+    if (maxima[block] < floor) {
+      continue;
+    }
+    const size_t first = block * kBlock;
+    for (size_t i = first; i < std::min(first + kBlock, values.size()); ++i) {
+      if (values[i] >= floor) {
+        places.push_back(i);
+      }
     }
   }
-  const float max = *std::max_element(maxima.begin(), maxima.end());
-  if (max == -std::numeric_limits<float>::infinity()) {
-    return 0;
+  return places;
+}
+
+// The `count` largest, by id. As many blocks' maxima are no smaller than the least of these, which
+// so few others reach that little is left to be ordered.
+std::vector<Candidate> largest_logits(std::span<const float> logits, size_t count) {
+  const std::vector<float> maxima = block_maxima(logits);
+  float floor = kNone;
+  if (count < maxima.size()) {
+    std::vector<float> order = maxima;
+    const auto least = order.begin() + static_cast<std::ptrdiff_t>(count - 1);
+    std::nth_element(order.begin(), least, order.end(), std::greater<>());
+    floor = *least;
   }
-  return static_cast<int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+  std::vector<Candidate> candidates;
+  for (const size_t place : places_of(logits, maxima, floor)) {
+    candidates.push_back({static_cast<int32_t>(place), logits[place], 0});
+  }
+  if (count < candidates.size()) {
+    std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count),
+                     candidates.end(), precedes);
+    candidates.resize(count);
+    std::sort(candidates.begin(), candidates.end(), has_lower_id);
+  }
+  return candidates;
+}
+
+// The shortest descending prefix whose weight reaches `wanted`, but one token at least. The prefix
+// is ordered a part at a time, since it is short as a rule.
+void keep_heaviest(std::vector<Candidate>& candidates, double wanted) {
+  constexpr std::ptrdiff_t kFirstPart = 64;
+  double sum = 0;
+  std::ptrdiff_t part = kFirstPart;
+  for (auto begin = candidates.begin(); begin != candidates.end(); part *= 4) {
+    const auto end = candidates.end() - begin > part ? begin + part : candidates.end();
+    std::nth_element(begin, end, candidates.end(), precedes);
+    std::sort(begin, end, precedes);
+    for (; begin != end; ++begin) {
+      if (begin != candidates.begin() && sum >= wanted) {
+        candidates.erase(begin, candidates.end());
+        return;
+      }
+      sum += static_cast<double>(begin->weight);
+    }
+  }
+}
+
+// Inverse of the distribution function, ids in ascending order: where in `weights`, one of which is
+// positive, it is reached.
+size_t draw(std::span<const float> weights, double uniform) {
+  std::vector<double> masses;
+  double total = 0;
+  for (size_t first = 0; first < weights.size(); first += kBlock) {
+    masses.push_back(sum_of(block_of(weights, first)));
+    total += masses.back();
+  }
+  const double target = uniform * total;
+  double sum = 0;
+  size_t block = 0;
+  while (block + 1 < masses.size() && sum + masses[block] <= target) {
+    sum += masses[block++];
+  }
+  size_t last = 0;  // of the block that weighs anything: rounding can leave its sum a little short
+  const size_t first = block * kBlock;
+  for (size_t i = first; i < std::min(first + kBlock, weights.size()); ++i) {
+    sum += static_cast<double>(weights[i]);
+    last = weights[i] > 0 ? i : last;
+    if (sum > target) {
+      break;
+    }
+  }
+  return last;
+}
+
+// Draws by top_k, top_p and min_p from logits whose largest is `max`.
+int32_t draw_token(std::span<const float> logits, const SampleParams& params, float max,
+                   double uniform) {
+  const auto weigh_all = HWY_DYNAMIC_DISPATCH(weigh);
+  // The largest logit's weight stays 1 at any temperature.
+  const auto scale = static_cast<float>(std::min(std::numbers::log2e / params.temperature,
+                                                 double{std::numeric_limits<float>::max()}));
+  std::vector<Candidate> candidates;
+  std::vector<float> kept;  // the candidates' logits
+  const bool chooses = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
+  if (chooses) {
+    candidates = largest_logits(logits, static_cast<size_t>(params.top_k));
+    for (const Candidate& c : candidates) {
+      kept.push_back(c.logit);
+    }
+    logits = kept;
+  }
+  const auto id_of = [&](size_t place) {
+    return chooses ? candidates[place].id : static_cast<int32_t>(place);
+  };
+  std::vector<float> weights(logits.size());
+  weigh_all(logits.data(), logits.size(), max, scale, weights.data());
+  if (params.top_p >= 1 && params.min_p <= 0) {
+    return id_of(draw(weights, uniform));
+  }
+  const double mass = sum_of(std::span<const float>(weights));
+  // All tokens lighter than this hold less than 1 - top_p together, so top_p's prefix lies in the
+  // others; halved for rounding. The largest weight is 1.
+  const double share = (1 - params.top_p) * mass / (2 * static_cast<double>(weights.size()));
+  std::vector<Candidate> heavy;
+  for (const size_t place : places_of(weights, block_maxima(weights),
+                                      static_cast<float>(std::max(share, params.min_p)))) {
+    heavy.push_back({id_of(place), logits[place], weights[place]});
+  }
+  if (params.top_p < 1) {
+    keep_heaviest(heavy, params.top_p * mass);
+    std::sort(heavy.begin(), heavy.end(), has_lower_id);
+  }
+  weights.clear();
+  for (const Candidate& c : heavy) {
+    weights.push_back(c.weight);
+  }
+  return heavy[draw(weights, uniform)].id;
 }
 
 }  // namespace
@@ -131,38 +286,31 @@ int32_t most_likely(std::span<const float> logits) {
 int32_t sample(std::span<const float> logits, const SampleParams& params,
                std::span<const int32_t> previous, double uniform) {
   require(!logits.empty(), ErrorCode::kInternal, "sample: no logits");
-  if (params.temperature <= 0 && params.repetition_penalty == 1) {
-    return most_likely(logits);
+  std::vector<float> values;
+  if (params.repetition_penalty != 1) {
+    values = penalized(logits, params.repetition_penalty, previous);
+    logits = values;
   }
-  std::vector<Candidate> candidates = penalized(logits, params.repetition_penalty, previous);
-  const Candidate best = *std::min_element(candidates.begin(), candidates.end(), precedes);
-  if (params.temperature <= 0 || !std::isfinite(best.logit)) {
-    return best.id;
+  const int32_t best = most_likely(logits);
+  const float max = logits[static_cast<size_t>(best)];
+  if (params.temperature <= 0 || !std::isfinite(max)) {
+    return best;
   }
-  for (Candidate& c : candidates) {
-    c.logit /= params.temperature;
-  }
-  keep_top_k(candidates, params.top_k);
-  if (params.top_p < 1) {
-    keep_top_p(candidates, params.top_p);
-  }
-  if (params.min_p > 0) {
-    keep_min_p(candidates, params.min_p);
-  }
-  return draw(candidates, uniform);
+  return draw_token(logits, params, max, uniform);
 }
 
 double log_sum_exp(std::span<const float> logits) {
-  float max = -std::numeric_limits<float>::infinity();
-  for (const float logit : logits) {
-    max = std::max(max, logit);
-  }
+  const float max = largest(logits);
   if (!std::isfinite(max)) {
     return static_cast<double>(max);
   }
+  const auto take = HWY_DYNAMIC_DISPATCH(exponentials);
+  std::array<double, kBlock> values;
   double sum = 0;
-  for (const float logit : logits) {
-    sum += std::exp(static_cast<double>(logit) - static_cast<double>(max));
+  for (size_t first = 0; first < logits.size(); first += kBlock) {
+    const std::span<const float> block = block_of(logits, first);
+    take(block.data(), block.size(), static_cast<double>(max), values.data());
+    sum += sum_of(std::span<const double>(values).first(block.size()));
   }
   return static_cast<double>(max) + std::log(sum);
 }
@@ -172,3 +320,4 @@ double log_prob(std::span<const float> logits, int32_t id) {
 }
 
 }  // namespace lychee::sampling::cpu
+#endif
