@@ -190,44 +190,89 @@ std::map<int32_t, double> distribution(const std::vector<float>& logits,
   return shares;
 }
 
+int32_t draw(int64_t backend, const std::vector<float>& logits, const SampleParams& params,
+             double uniform) {
+  if (backend != test::kCuda) {
+    return cpu::sample(logits, params, {}, uniform);
+  }
+  int32_t id = INT32_MAX;
+  test::DeviceMirror mirror;
+  cuda::draw({.vocab_size = static_cast<int64_t>(logits.size()),
+              .logits = mirror.input(logits),
+              .sampling = params,
+              .uniform = uniform,
+              .id = mirror.output(&id, 1)},
+             mirror.stream());
+  mirror.finish();
+  return id;
+}
+
 // Every draw lies where the distribution function has it, within what weights in f32 can tell.
-TEST(Sample, DrawsFromWhatSortingEverythingKeeps) {
+void expect_draws(int64_t backend, const std::vector<float>& logits, const SampleParams& params) {
   constexpr double kTolerance = 1e-5;
-  test::Random random;
-  for (const int64_t size : {1, 2, 255, 256, 257, 3000, 40000}) {
-    std::vector<float> logits = random.normals(size, 3);
-    for (size_t i = 5; i < logits.size(); i += 7) {  // equal ones, and what counts as nothing
-      logits[i] = i % 3 == 0 ? logits[i - 1] : i % 3 == 1 ? -kInf : std::nanf("");
+  constexpr int kDraws = 32;
+  SCOPED_TRACE(testing::Message() << logits.size() << " tokens, temperature " << params.temperature
+                                  << ", top_k " << params.top_k << ", top_p " << params.top_p
+                                  << ", min_p " << params.min_p);
+  const std::map<int32_t, double> shares = distribution(logits, params);
+  for (int i = 0; i <= kDraws; ++i) {
+    const double uniform = i == kDraws ? std::nextafter(1.0, 0.0) : 1.0 * i / kDraws;
+    const int32_t id = draw(backend, logits, params, uniform);
+    ASSERT_TRUE(shares.contains(id)) << id;
+    double below = 0;
+    for (const auto& [other, share] : shares) {
+      below += other < id ? share : 0;
     }
-    for (const SampleParams& params : std::vector<SampleParams>{
-             {.temperature = 1},
-             {.temperature = 0.05},
-             {.temperature = 1e-300},
-             {.temperature = 4, .top_p = 0.999},
-             {.temperature = 1, .top_k = 1},
-             {.temperature = 2, .top_k = 7},
-             {.temperature = 8, .top_k = 300},
-             {.temperature = 3, .top_k = 2500, .top_p = 0.9},
-             {.temperature = 1, .top_p = 0.5},
-             {.temperature = 1, .min_p = 0.02},
-             {.temperature = 2, .top_k = 50, .top_p = 0.9, .min_p = 0.3},
-         }) {
-      SCOPED_TRACE(testing::Message()
-                   << size << " tokens, temperature " << params.temperature << ", top_k "
-                   << params.top_k << ", top_p " << params.top_p << ", min_p " << params.min_p);
-      const std::map<int32_t, double> shares = distribution(logits, params);
-      for (int i = 0; i < 101; ++i) {
-        const double uniform = i == 100 ? std::nextafter(1.0, 0.0) : i / 100.0;
-        const int32_t id = cpu::sample(logits, params, {}, uniform);
-        ASSERT_TRUE(shares.contains(id)) << id;
-        double below = 0;
-        for (const auto& [other, share] : shares) {
-          below += other < id ? share : 0;
-        }
-        EXPECT_GE(uniform, below - kTolerance);
-        EXPECT_LE(uniform, below + shares.at(id) + kTolerance);
+    EXPECT_GE(uniform, below - kTolerance);
+    EXPECT_LE(uniform, below + shares.at(id) + kTolerance);
+  }
+}
+
+TEST(Sample, DrawsFromWhatSortingEverythingKeeps) {
+  const std::vector<SampleParams> settings = {
+      {.temperature = 1},
+      {.temperature = 0.05},
+      {.temperature = 1e-300},
+      {.temperature = 4, .top_p = 0.999},
+      {.temperature = 1, .top_k = 1},
+      {.temperature = 2, .top_k = 7},
+      {.temperature = 8, .top_k = 300},
+      {.temperature = 3, .top_k = 2500, .top_p = 0.9},
+      {.temperature = 1, .top_p = 0},
+      {.temperature = 1, .top_p = 0.5},
+      {.temperature = 1, .min_p = 0.02},
+      {.temperature = 2, .top_k = 50, .top_p = 0.9, .min_p = 0.3},
+  };
+  for (const int64_t backend : test::backends()) {
+    const test::BackendScope scope(backend);
+    SCOPED_TRACE(test::backend_name(backend));
+    test::Random random;
+    for (const int64_t size : {1, 2, 255, 256, 257, 3000, 40000}) {
+      std::vector<float> logits = random.normals(size, 3);
+      for (size_t i = 5; i < logits.size(); i += 7) {  // equal ones, and what counts as nothing
+        logits[i] = i % 3 == 0 ? logits[i - 1] : i % 3 == 1 ? -kInf : std::nanf("");
+      }
+      for (const SampleParams& params : settings) {
+        expect_draws(backend, logits, params);
       }
     }
+    const std::vector<float> equal(5000, 1.5F);
+    for (const SampleParams& params : settings) {
+      expect_draws(backend, equal, params);
+    }
+  }
+}
+
+// The same on every backend.
+TEST(Sample, WhatIsNotFiniteIsTakenOrLeft) {
+  const SampleParams params = {.temperature = 1, .top_k = 2, .top_p = 0.5};
+  for (const int64_t backend : test::backends()) {
+    const test::BackendScope scope(backend);
+    SCOPED_TRACE(test::backend_name(backend));
+    EXPECT_EQ(draw(backend, {std::nanf(""), -kInf, -kInf}, params, 0.9), 0);
+    EXPECT_EQ(draw(backend, {1, kInf, 2, kInf}, params, 0.9), 1);
+    EXPECT_EQ(draw(backend, {std::nanf(""), std::nanf("")}, params, 0.9), 0);
+    EXPECT_EQ(draw(backend, {std::nanf(""), -5, -kInf}, params, 0.9), 1);
   }
 }
 

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <numbers>
 #include <span>
 
 struct CUstream_st;
@@ -16,6 +19,13 @@ struct SampleParams {
   double min_p = 0;
   double repetition_penalty = 1;  // > 1 divides positive logits of `previous`, multiplies negative
 };
+
+// What logits' distances from the largest are multiplied by, for weights that are powers of two:
+// the largest's distance, 0, stays 0 at any temperature.
+[[nodiscard]] inline float weight_scale(double temperature) {
+  return static_cast<float>(
+      std::min(std::numbers::log2e / temperature, double{std::numeric_limits<float>::max()}));
+}
 
 namespace cpu {
 
@@ -45,6 +55,18 @@ struct ArgmaxParams {
 [[nodiscard]] int64_t argmax_workspace_bytes(int64_t num_rows);
 // Pointers are device memory. Enqueues on `stream`.
 void argmax(const ArgmaxParams& params, CUstream_st* stream);
+
+// One row's draw at a temperature above 0, without the repetition penalty: that of cpu::sample, but
+// for the rounding of weights, which are whole numbers of 2^-40 of the largest.
+struct DrawParams {
+  int64_t vocab_size;
+  const float* logits;  // [vocab_size]
+  SampleParams sampling;
+  double uniform;  // in [0, 1), a whole number of 2^-53
+  int32_t* id;
+};
+// Pointers are device memory, or pinned. Enqueues on `stream`.
+void draw(const DrawParams& params, CUstream_st* stream);
 }  // namespace cuda
 
 }  // namespace lychee::sampling

@@ -12,7 +12,6 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <numbers>
 #include <vector>
 
 #include "base/check.h"
@@ -240,9 +239,7 @@ size_t draw(std::span<const float> weights, double uniform) {
 int32_t draw_token(std::span<const float> logits, const SampleParams& params, float max,
                    double uniform) {
   const auto weigh_all = HWY_DYNAMIC_DISPATCH(weigh);
-  // The largest logit's weight stays 1 at any temperature.
-  const auto scale = static_cast<float>(std::min(std::numbers::log2e / params.temperature,
-                                                 double{std::numeric_limits<float>::max()}));
+  const float scale = weight_scale(params.temperature);
   std::vector<Candidate> candidates;
   std::vector<float> kept;  // the candidates' logits
   const bool chooses = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();

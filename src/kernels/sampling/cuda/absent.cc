@@ -11,4 +11,8 @@ void argmax(const ArgmaxParams& /*params*/, CUstream_st* /*stream*/) {
   fail(ErrorCode::kUnsupported, "argmax: this build has no CUDA support");
 }
 
+void draw(const DrawParams& /*params*/, CUstream_st* /*stream*/) {
+  fail(ErrorCode::kUnsupported, "draw: this build has no CUDA support");
+}
+
 }  // namespace lychee::sampling::cuda

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/dependent_launch.cuh"
 #include "kernels/cuda/warp.cuh"
+#include "kernels/sampling/cuda/token_key.cuh"
 #include "kernels/sampling/sample.h"
 
 namespace lychee::sampling::cuda {
@@ -10,38 +11,26 @@ namespace {
 constexpr int kThreads = 512;
 constexpr unsigned kBlocks = 32;  // a row's
 
-using Key = unsigned long long;
-
 struct RowState {
-  Key best;         // the largest key so far
+  TokenKey best;    // the largest key so far
   int num_arrived;  // blocks that have added theirs
   int unused;
 };
 
-// Larger for a larger logit, and for the lower id among equals; 0 for NaN.
-__device__ Key key_of(float logit, int64_t id) {
-  if (isnan(logit)) {
-    return 0;
-  }
-  const uint32_t bits = __float_as_uint(logit == 0 ? 0.0F : logit);  // -0 equals 0
-  const uint32_t ordered = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-  return Key{ordered} << 32 | (0xffffffffU - static_cast<uint32_t>(id));
-}
-
-__device__ Key larger(Key a, Key b) {
+__device__ TokenKey larger(TokenKey a, TokenKey b) {
   return a > b ? a : b;
 }
 
 // grid: (kBlocks, rows). The last block of a row to arrive writes the result.
 __global__ void __launch_bounds__(kThreads) argmax_kernel(const __grid_constant__ ArgmaxParams p) {
-  __shared__ Key warps[kThreads / kWarpSize];
+  __shared__ TokenKey warps[kThreads / kWarpSize];
   allow_dependents();
   wait_for_predecessors();
   const float* logits = p.logits + blockIdx.y * p.logits_stride;
-  Key best = 0;
+  TokenKey best = 0;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < p.vocab_size;
        i += int64_t{kBlocks} * kThreads) {
-    best = larger(best, key_of(logits[i], i));
+    best = larger(best, token_key(logits[i], i));
   }
 #pragma unroll
   for (int mask = kWarpSize / 2; mask > 0; mask /= 2) {
@@ -54,7 +43,7 @@ __global__ void __launch_bounds__(kThreads) argmax_kernel(const __grid_constant_
   if (threadIdx.x != 0) {
     return;
   }
-  for (const Key other : warps) {
+  for (const TokenKey other : warps) {
     best = larger(best, other);
   }
   RowState& state = static_cast<RowState*>(p.workspace)[blockIdx.y];
@@ -64,9 +53,9 @@ __global__ void __launch_bounds__(kThreads) argmax_kernel(const __grid_constant_
     return;
   }
   __threadfence();
-  const Key winner = atomicExch(&state.best, Key{0});
+  const TokenKey winner = atomicExch(&state.best, TokenKey{0});
   state.num_arrived = 0;
-  p.ids[blockIdx.y] = winner == 0 ? 0 : static_cast<int32_t>(0xffffffffU - (winner & 0xffffffffU));
+  p.ids[blockIdx.y] = winner == 0 ? 0 : id_of(winner);
 }
 
 }  // namespace
