@@ -122,7 +122,7 @@ class RowDraw {
     return best;
   }
 
-  // The sum over all threads; scan_[t] is that up to thread t.
+  // The sum over all threads; shared_.scan[t] is that up to thread t.
   __device__ Mass scan(Mass own) {
     shared_.scan[thread()] = own;
     for (int step = 1; step < kThreads; step *= 2) {
