@@ -46,7 +46,7 @@ struct EngineOptions {
   bool exact = false;            // f32 arithmetic throughout, for parity tests
   int threads = 0;               // compute threads; 0: all cores
   int64_t max_cache_tokens = 0;  // KV capacity over all sequences; 0: what memory allows
-  int max_sequences = 0;         // 0: any number; else memory for more than these is left to others
+  int max_sequences = 0;         // of the model's context, that the cache need hold; 0: any number
   int prefill_chunk = 0;         // prompt tokens per pass; 0: 512, on CUDA 4096
   bool load_tokenizer = true;    // false: token ids alone
   std::function<void(const MemoryPlan&)> on_memory_plan = {};  // called before loading

@@ -40,6 +40,9 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // Of --device, whose values add_common_options checks.
 [[nodiscard]] Device parse_device(const std::string& name);
 
+// Sequences of a command that decodes one, and where asked a dense one beside it.
+constexpr int kOneAndDense = 2;
+
 // The engine's options, with catalogue names and hf: resolved to files in the cache folder.
 // max_sequences: of the model's context, that the command has at a time; 0: any number.
 [[nodiscard]] EngineOptions engine_options(const ModelOptions& model, const CommonOptions& common,

@@ -100,12 +100,10 @@ void print_comparison(const GenerationResult& hybrid, const GenerationResult& de
                          hybrid.decode_tokens_per_s / dense.decode_tokens_per_s));
 }
 
-constexpr int kSequences = 2;  // the one asked for, and a dense one beside it
-
 class RunSession {
  public:
   explicit RunSession(const RunOptions& options)
-      : options_(options), engine_(engine_options(options.model, options.common, kSequences)) {
+      : options_(options), engine_(engine_options(options.model, options.common, kOneAndDense)) {
     generation_ = generation_options(options.decoding, options.model.model, engine_.model(),
                                      stored_crossover(engine_.model()));
     apply_sampling_options(options.sampling, options.common, generation_);

@@ -29,12 +29,10 @@ struct ScoreOptions {
   bool compare_dense = false;
 };
 
-constexpr int kSequences = 2;  // the one asked for, and a dense one beside it
-
 class Scorer {
  public:
   explicit Scorer(const ScoreOptions& options)
-      : options_(options), engine_(engine_options(options.model, options.common, kSequences)) {
+      : options_(options), engine_(engine_options(options.model, options.common, kOneAndDense)) {
     generation_ =
         generation_options(options.decoding, options.model.model, engine_.model(), int64_t{0});
     ids_ = options.token_ids_file.empty() ? engine_.encode(read_text_file(options.text_file))
