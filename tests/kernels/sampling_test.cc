@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <span>
@@ -339,6 +340,14 @@ TEST(LogSumExp, SurvivesLargeAndInfiniteLogits) {
   EXPECT_NEAR(cpu::log_sum_exp(std::vector<float>{-2000, -kInf}), -2000, 1e-12);
   EXPECT_EQ(cpu::log_sum_exp(std::vector<float>{-kInf, -kInf}), -kInf);
   EXPECT_NEAR(cpu::log_prob(std::vector<float>{0, 0, 0, 0}, 2), -std::log(4.0), 1e-12);
+}
+
+TEST(LogSumExp, IsNanWhereALogitIs) {
+  for (const size_t place : std::initializer_list<size_t>{0, 7, 300, 1000}) {
+    std::vector<float> logits(1001, 0.5F);
+    logits[place] = std::nanf("");
+    EXPECT_TRUE(std::isnan(cpu::log_sum_exp(logits))) << place;
+  }
 }
 
 TEST(LogSumExp, IsSummedInDouble) {

@@ -22,39 +22,36 @@ HWY_BEFORE_NAMESPACE();
 namespace lychee::sampling::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Calls fn(tag, i) for vectors of tag's lanes that begin at i: as many as fit, then single values.
+template <class D, typename Fn>
+HWY_INLINE void for_each_vector(D d, size_t count, const Fn& fn) {
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    fn(d, i);
+  }
+  for (; i < count; ++i) {
+    fn(hn::CappedTag<hn::TFromD<D>, 1>(), i);
+  }
+}
+
 // weights[i] = 2^(scale · (logits[i] - max)) for i < count, 0 for NaN.
 void weigh(const float* logits, size_t count, float max, float scale, float* weights) {
-  const hn::ScalableTag<float> d;
-  const auto weights_of = [&](auto tag, size_t i) {
+  for_each_vector(hn::ScalableTag<float>(), count, [&](auto tag, size_t i) {
     const auto x =
         hn::Mul(hn::Sub(hn::LoadU(tag, logits + i), hn::Set(tag, max)), hn::Set(tag, scale));
     const auto power = lychee::cpu::HWY_NAMESPACE::exp2_nonpositive(tag, x);
     hn::StoreU(hn::IfThenElseZero(hn::Eq(x, x), power), tag, weights + i);
-  };
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-    weights_of(d, i);
-  }
-  for (; i < count; ++i) {
-    weights_of(hn::CappedTag<float, 1>(), i);
-  }
+  });
 }
 
-// to[i] = exp(logits[i] - max) for i < count, 0 for NaN.
+// to[i] = exp(logits[i] - max) for i < count; NaN stays NaN.
 void exponentials(const float* logits, size_t count, double max, double* to) {
-  const hn::ScalableTag<double> d;
-  const auto take = [&](auto tag, size_t i) {
+  for_each_vector(hn::ScalableTag<double>(), count, [&](auto tag, size_t i) {
     const hn::Rebind<float, decltype(tag)> narrow;
     const auto x = hn::Sub(hn::PromoteTo(tag, hn::LoadU(narrow, logits + i)), hn::Set(tag, max));
-    hn::StoreU(hn::IfThenElseZero(hn::Eq(x, x), hn::Exp(tag, x)), tag, to + i);
-  };
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-    take(d, i);
-  }
-  for (; i < count; ++i) {
-    take(hn::CappedTag<double, 1>(), i);
-  }
+    // hn::Exp makes it 0, which would hide that a model's logits are broken.
+    hn::StoreU(hn::IfThenElse(hn::Eq(x, x), hn::Exp(tag, x), x), tag, to + i);
+  });
 }
 
 }  // namespace lychee::sampling::cpu::HWY_NAMESPACE
