@@ -25,6 +25,7 @@ struct BenchOptions {
   CommonOptions common;
   ModelOptions model;
   DecodingOptions decoding;
+  SamplingOptions sampling;
   std::vector<int64_t> contexts;
   std::vector<int> batches = {1};
   std::string shape;
@@ -43,11 +44,13 @@ class BenchSession {
     if (!options.decoding.cache_correction) {
       generation_.cache_correction = 0;  // a plan's; steps are measured without
     }
+    apply_sampling_options(options.sampling, options.common, generation_);
   }
 
   void decode() {
     GenerationOptions dense;
     dense.policy = Policy::kDense;
+    apply_sampling_options(options_.sampling, options_.common, dense);
     std::vector<GenerationOptions> policies = {dense};
     if (generation_.policy != Policy::kDense) {
       policies.push_back(generation_);
@@ -199,6 +202,7 @@ void add_decode(CLI::App& bench) {
   add_contexts(*command, *options, {0, 2048, 8192});
   add_batches(*command, *options);
   add_decoding_options(*command, options->decoding);
+  add_sampling_options(*command, options->sampling);
   command->callback([options] { run_session(*options, &BenchSession::decode); });
 }
 

@@ -120,6 +120,10 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
       ->check(number_above(0))
       ->capture_default_str()
       ->group(group);
+}
+
+void add_stop_options(CLI::App& command, StopOptions& options) {
+  const std::string group = "Stopping";
   command.add_option("--stop", options.stop, "Stop at this text (repeatable)")->group(group);
   command.add_option("--max-tokens", options.max_tokens, "Most tokens to generate")
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
@@ -136,10 +140,13 @@ void apply_sampling_options(const SamplingOptions& options, const CommonOptions&
   generation.top_p = options.top_p;
   generation.min_p = options.min_p;
   generation.repetition_penalty = options.repeat_penalty;
+  generation.seed = common.seed;
+}
+
+void apply_stop_options(const StopOptions& options, GenerationOptions& generation) {
   generation.stop = options.stop;
   generation.max_tokens = options.max_tokens;
   generation.ignore_eos = options.ignore_eos;
-  generation.seed = common.seed;
 }
 
 GenerationOptions generation_options(const DecodingOptions& options, const std::string& model_spec,

@@ -71,13 +71,18 @@ struct SamplingOptions {
   double top_p = 1;
   double min_p = 0;
   double repeat_penalty = 1;
-  std::vector<std::string> stop;
-  int64_t max_tokens = 256;
-  bool ignore_eos = false;
 };
 void add_sampling_options(CLI::App& command, SamplingOptions& options);
 void apply_sampling_options(const SamplingOptions& options, const CommonOptions& common,
                             GenerationOptions& generation);
+
+struct StopOptions {
+  std::vector<std::string> stop;
+  int64_t max_tokens = 256;
+  bool ignore_eos = false;
+};
+void add_stop_options(CLI::App& command, StopOptions& options);
+void apply_stop_options(const StopOptions& options, GenerationOptions& generation);
 
 // The head plan named by `spec`, for a model: a folder, uniform:N, random:N:SEED, builtin,
 // builtin:swapped. nullopt: the plan that ships for the model, or null.

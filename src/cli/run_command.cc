@@ -24,6 +24,7 @@ struct RunOptions {
   ModelOptions model;
   DecodingOptions decoding;
   SamplingOptions sampling;
+  StopOptions stop;
   std::string prompt_file;
   std::string prompt;
   std::string token_ids_file;
@@ -107,6 +108,7 @@ class RunSession {
     generation_ = generation_options(options.decoding, options.model.model, engine_.model(),
                                      stored_crossover(engine_.model()));
     apply_sampling_options(options.sampling, options.common, generation_);
+    apply_stop_options(options.stop, generation_);
   }
 
   void chat() {
@@ -230,6 +232,7 @@ void add_run_command(CLI::App& app) {
                     "Answer again with dense attention and print both");
   add_decoding_options(*command, options->decoding);
   add_sampling_options(*command, options->sampling);
+  add_stop_options(*command, options->stop);
   add_common_options(*command, options->common);
   for (const char* single :
        {"--json", "--prompt", "--prompt-file", "--token-ids", "--template", "--compare-dense"}) {

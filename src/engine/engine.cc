@@ -191,20 +191,17 @@ int32_t Engine::sample(Sequence& sequence) {
           "sample: the sequence has no logits yet; prefill it first");
   const GenerationOptions& options = target.options;
   const double uniform = static_cast<double>(target.random() >> 11) * 0x1p-53;
-  if (options.temperature == 0 && options.repetition_penalty == 1) {
-    if (const std::optional<int32_t> id = impl_->pending->greedy(target.logits)) {
-      return *id;
-    }
+  const sampling::SampleParams params = {.temperature = options.temperature,
+                                         .top_k = options.top_k,
+                                         .top_p = options.top_p,
+                                         .min_p = options.min_p,
+                                         .repetition_penalty = options.repetition_penalty};
+  if (const std::optional<int32_t> id = impl_->pending->draw(target.logits, params, uniform)) {
+    return *id;
   }
   const std::span<const float> logits =
       std::span(target.fetch_logits()).first(static_cast<size_t>(impl_->sampled_vocab));
-  return sampling::cpu::sample(logits,
-                               {.temperature = options.temperature,
-                                .top_k = options.top_k,
-                                .top_p = options.top_p,
-                                .min_p = options.min_p,
-                                .repetition_penalty = options.repetition_penalty},
-                               target.token_ids, uniform);
+  return sampling::cpu::sample(logits, params, target.token_ids, uniform);
 }
 
 bool Engine::is_end_token(const Sequence& sequence, int32_t token_id) const {

@@ -46,9 +46,11 @@ void PendingLogits::fetch() {
   owners_.clear();
 }
 
-std::optional<int32_t> PendingLogits::greedy(const Logits& owner) const {
+std::optional<int32_t> PendingLogits::draw(const Logits& owner,
+                                           const sampling::SampleParams& params,
+                                           double uniform) const {
   const std::optional<int64_t> row = row_of(owner);
-  return row ? decoder_.greedy(*row) : std::nullopt;
+  return row ? decoder_.draw(*row, params, uniform) : std::nullopt;
 }
 
 }  // namespace lychee::engine

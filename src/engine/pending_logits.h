@@ -24,8 +24,10 @@ class PendingLogits {
   // Moves all that is pending to its owners.
   void fetch();
   [[nodiscard]] bool has(const Logits& owner) const { return row_of(owner).has_value(); }
-  // The id that greedy sampling draws for `owner`, where that needs no logits.
-  [[nodiscard]] std::optional<int32_t> greedy(const Logits& owner) const;
+  // The id drawn for `owner`, where the decoder can without moving them.
+  [[nodiscard]] std::optional<int32_t> draw(const Logits& owner,
+                                            const sampling::SampleParams& params,
+                                            double uniform) const;
 
  private:
   [[nodiscard]] std::optional<int64_t> row_of(const Logits& owner) const;

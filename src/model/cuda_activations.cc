@@ -112,8 +112,9 @@ CudaActivations::CudaActivations(const io::ModelConfig& config, const CudaWeight
   fill_on_device(scratch_.data(), 0, scratch.bytes(), stream.get());
   linear_workspace = scratch_.data() + linear_at;
   argmax_workspace = scratch_.data() + argmax_at;
-  pinned_ = PinnedBuffer(linear::kMaxDecodeRows * static_cast<int64_t>(sizeof(int32_t)));
+  pinned_ = PinnedBuffer((linear::kMaxDecodeRows + 1) * static_cast<int64_t>(sizeof(int32_t)));
   greedy_ids = reinterpret_cast<int32_t*>(pinned_.data());
+  drawn_id = greedy_ids + linear::kMaxDecodeRows;
 }
 
 }  // namespace lychee::model

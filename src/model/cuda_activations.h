@@ -35,6 +35,7 @@ struct CudaActivations {
   void* linear_workspace;
   void* argmax_workspace;
   int32_t* greedy_ids;  // [kMaxDecodeRows], in pinned host memory
+  int32_t* drawn_id;    // [1], same
 
  private:
   DeviceBuffer memory_;

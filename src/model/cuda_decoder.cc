@@ -144,10 +144,19 @@ void CudaDecoder::logits(int64_t first_row, int64_t num_rows, float* out) {
   stream_->synchronize();
 }
 
-std::optional<int32_t> CudaDecoder::greedy(int64_t row) {
+std::optional<int32_t> CudaDecoder::draw(int64_t row, const sampling::SampleParams& params,
+                                         double uniform) {
+  if (params.repetition_penalty != 1) {
+    return std::nullopt;
+  }
   const int64_t made = made_row(row, 1);
+  const int32_t* id = layers_.activations().greedy_ids + made;
+  if (params.temperature > 0) {
+    id = layers_.draw(made, params, uniform);
+    ids_ready_.record(stream_->get());
+  }
   ids_ready_.synchronize();
-  return layers_.activations().greedy_ids[made];
+  return *id;
 }
 
 void CudaDecoder::fill_noise(int64_t begin, int64_t end, uint64_t seed,

@@ -16,7 +16,7 @@
 namespace lychee::model {
 
 // The decoder on a GPU. A decode step is one captured graph per CudaStepShape: lengths, tables and
-// token ids reach it in one copy, and nothing but the ids that greedy sampling draws is waited for.
+// token ids reach it in one copy, and nothing but the ids that are drawn is waited for.
 // Selection runs on a second stream, beside the output projection and the MLP.
 class CudaDecoder final : public Decoder {
  public:
@@ -33,7 +33,8 @@ class CudaDecoder final : public Decoder {
                std::span<const int32_t> pages) override;
   void decode(std::span<DecodeRow> rows) override;
   void logits(int64_t first_row, int64_t num_rows, float* out) override;
-  [[nodiscard]] std::optional<int32_t> greedy(int64_t row) override;
+  [[nodiscard]] std::optional<int32_t> draw(int64_t row, const sampling::SampleParams& params,
+                                            double uniform) override;
   void wait() override { stream_->synchronize(); }
   void fill_noise(int64_t begin, int64_t end, uint64_t seed,
                   std::span<const int32_t> pages) override;

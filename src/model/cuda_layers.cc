@@ -348,4 +348,15 @@ void CudaLayers::make_logits(int64_t first_row, int64_t rows) {
                          stream_->get());
 }
 
+const int32_t* CudaLayers::draw(int64_t row, const sampling::SampleParams& params, double uniform) {
+  sampling::cuda::draw({.vocab_size = options_.sampled_vocab,
+                        .logits = act_.logits + row * config_.vocab_size,
+                        .best_id = act_.greedy_ids + row,
+                        .sampling = params,
+                        .uniform = uniform,
+                        .id = act_.drawn_id},
+                       stream_->get());
+  return act_.drawn_id;
+}
+
 }  // namespace lychee::model

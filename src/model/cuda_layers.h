@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "kernels/sampling/sample.h"
 #include "model/cuda_activations.h"
 #include "model/cuda_weights.h"
 #include "model/rope_frequencies.h"
@@ -14,7 +15,7 @@ namespace lychee::model {
 struct CudaDecoderOptions {
   std::optional<linear::DeviceFormat> weights;  // what matrices are rounded to; nullopt: the file's
   int max_rows;                                 // most prompt tokens per pass
-  int sampled_vocab;                            // ids that greedy sampling may draw
+  int sampled_vocab;                            // ids that may be drawn
   bool exact;                                   // f32 throughout
 };
 
@@ -70,6 +71,9 @@ class CudaLayers {
 
   // Logits of rows of x, and the best id of each.
   void make_logits(int64_t first_row, int64_t rows);
+  // Where the id drawn from a row of those logits will be, in pinned host memory; one at a time.
+  [[nodiscard]] const int32_t* draw(int64_t row, const sampling::SampleParams& params,
+                                    double uniform);
 
   [[nodiscard]] const CudaActivations& activations() const { return act_; }
   [[nodiscard]] int64_t weight_bytes_per_step() const { return weights_.bytes_per_step(); }

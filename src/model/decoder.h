@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "kernels/sampling/sample.h"
 #include "model/decode_row.h"
 #include "model/weights.h"
 
@@ -28,9 +29,11 @@ class Decoder {
   // Logits of rows [first_row, first_row + num_rows) of the last pass, [num_rows, vocab_size], in
   // host memory; num_rows <= linear::kMaxDecodeRows.
   virtual void logits(int64_t first_row, int64_t num_rows, float* out) = 0;
-  // The id that greedy sampling draws for a row of the last pass, where the device knows it without
-  // moving the logits.
-  [[nodiscard]] virtual std::optional<int32_t> greedy(int64_t row) = 0;
+  // The id drawn for a row of the last pass, as by sampling::cpu::sample, where the device can
+  // without moving the logits.
+  [[nodiscard]] virtual std::optional<int32_t> draw(int64_t row,
+                                                    const sampling::SampleParams& params,
+                                                    double uniform) = 0;
 
   // Returns when the device has done all that was asked of it: prefill and decode may return
   // before.

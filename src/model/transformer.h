@@ -32,7 +32,11 @@ class Transformer final : public Decoder {
                std::span<const int32_t> pages) override;
   void decode(std::span<DecodeRow> rows) override;
   void logits(int64_t first_row, int64_t num_rows, float* out) override;
-  [[nodiscard]] std::optional<int32_t> greedy(int64_t /*row*/) override { return std::nullopt; }
+  [[nodiscard]] std::optional<int32_t> draw(int64_t /*row*/,
+                                            const sampling::SampleParams& /*params*/,
+                                            double /*uniform*/) override {
+    return std::nullopt;
+  }
   void fill_noise(int64_t begin, int64_t end, uint64_t seed,
                   std::span<const int32_t> pages) override;
 

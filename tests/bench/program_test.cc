@@ -109,6 +109,13 @@ TEST(BenchProgram, MeasuresRandomModelsByShape) {
   EXPECT_LT(int4["memory"]["weight_bytes"], file["memory"]["weight_bytes"]);
 }
 
+TEST(BenchProgram, DrawsAsAsked) {
+  const Json drawn = run_json("decode --shape tiny --repeats 1 --temperature 0.5 --top-p 0.9");
+  EXPECT_EQ(drawn["options"]["temperature"], 0.5);
+  EXPECT_EQ(drawn["options"]["top_p"], 0.9);
+  EXPECT_EQ(run_bench("decode --shape tiny --temperature -1").exit_code, 2);
+}
+
 TEST(BenchProgram, RefusesWhatCannotFitBeforeLoading) {
   const Result result = run_bench("decode --shape llama3-70b --context 1000000000", "2>&1");
   EXPECT_EQ(result.exit_code, 1);

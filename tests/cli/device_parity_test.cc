@@ -50,6 +50,14 @@ std::string plan_of(const Model& model) {
   return "uniform:" + std::to_string(heads + (layers - 1) * heads / 2);
 }
 
+std::string join(const std::vector<int32_t>& ids) {
+  std::string text;
+  for (const int32_t id : ids) {
+    text += std::to_string(id) + ' ';
+  }
+  return text;
+}
+
 class DeviceParityTest : public testing::TestWithParam<Model> {
  protected:
   [[nodiscard]] Flags arguments(const std::string& command, const std::string& device,
@@ -79,17 +87,24 @@ class DeviceParityTest : public testing::TestWithParam<Model> {
   }
   void SetUp() override { plan_ = plan_of(GetParam()); }
 
+  // The model's golden text up to where decoding begins, also in the file "ids".
+  std::vector<int32_t> write_prompt() {
+    std::vector<int32_t> prompt = read_golden(golden_model(GetParam().c_str())).tokens;
+    prompt.resize(kDecodeFrom);
+    write_text(folder_.path() / "ids", join(prompt));
+    return prompt;
+  }
+  // To that prompt.
+  std::vector<int32_t> answer(const char* device, const Flags& decoding, const Flags& sampling) {
+    const Flags prompt = {"--token-ids", folder_.path() / "ids", "--max-tokens", "24"};
+    return run_json(
+               concat(concat(arguments("run", device, decoding), prompt), sampling))["token_ids"]
+        .get<std::vector<int32_t>>();
+  }
+
   std::string plan_;
   TemporaryFolder folder_;
 };
-
-std::string join(const std::vector<int32_t>& ids) {
-  std::string text;
-  for (const int32_t id : ids) {
-    text += std::to_string(id) + ' ';
-  }
-  return text;
-}
 
 // Whether the best token is far enough ahead of the second for both to draw it.
 bool is_clear(const Json& top) {
@@ -136,23 +151,14 @@ TEST_P(DeviceParityTest, EveryPolicyComputesWhatTheCpuDoes) {
 }
 
 TEST_P(DeviceParityTest, GreedyAnswersAreTheCpus) {
-  const Golden golden = read_golden(golden_model(GetParam().c_str()));
-  std::vector<int32_t> prompt = golden.tokens;
-  prompt.resize(kDecodeFrom);
-  write_text(folder_.path() / "ids", join(prompt));
   if (!cuda_available()) {
     return;  // the test above sees the error
   }
+  const std::vector<int32_t> prompt = write_prompt();
   for (const Decoding& decoding : decodings()) {
     SCOPED_TRACE(decoding.name);
-    const auto answer = [&](const char* device) {
-      return run_json(concat(arguments("run", device, decoding.flags),
-                             {"--token-ids", folder_.path() / "ids", "--max-tokens", "24",
-                              "--temperature", "0"}))["token_ids"]
-          .get<std::vector<int32_t>>();
-    };
-    const std::vector<int32_t> expected = answer("cpu");
-    const std::vector<int32_t> actual = answer("cuda");
+    const std::vector<int32_t> expected = answer("cpu", decoding.flags, {"--temperature", "0"});
+    const std::vector<int32_t> actual = answer("cuda", decoding.flags, {"--temperature", "0"});
     const auto differ =
         std::mismatch(expected.begin(), expected.end(), actual.begin(), actual.end());
     if (differ.first == expected.end() && differ.second == actual.end()) {
@@ -167,6 +173,25 @@ TEST_P(DeviceParityTest, GreedyAnswersAreTheCpus) {
                                        {"--token-ids", folder_.path() / "parted", "--decode-from",
                                         std::to_string(kDecodeFrom), "--top-logprobs", "2"}));
     EXPECT_FALSE(is_clear(score["top_logprobs"].back())) << "answers part after " << same;
+  }
+}
+
+// A draw near the border of two tokens may fall to either; none of these does.
+TEST_P(DeviceParityTest, DrawnAnswersAreTheCpus) {
+  if (!cuda_available()) {
+    return;
+  }
+  write_prompt();
+  const std::vector<Flags> settings = {
+      {"--temperature", "1"},
+      {"--temperature", "0.7", "--top-p", "0.9"},
+      {"--temperature", "1.5", "--top-k", "5", "--min-p", "0.3"},
+      {"--temperature", "1", "--repeat-penalty", "1.3"},
+  };
+  for (const Flags& sampling : settings) {
+    SCOPED_TRACE(testing::PrintToString(sampling));
+    EXPECT_EQ(answer("cuda", {"--policy", "dense"}, sampling),
+              answer("cpu", {"--policy", "dense"}, sampling));
   }
 }
 

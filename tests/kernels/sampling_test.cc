@@ -191,15 +191,44 @@ std::map<int32_t, double> distribution(const std::vector<float>& logits,
   return shares;
 }
 
+std::vector<int32_t> greedy(int64_t backend, const std::vector<float>& logits, int64_t num_rows,
+                            int64_t vocab_size) {
+  std::vector<int32_t> ids(static_cast<size_t>(num_rows), INT32_MAX);
+  const auto stride = static_cast<int64_t>(logits.size()) / num_rows;
+  if (backend != test::kCuda) {
+    for (int64_t r = 0; r < num_rows; ++r) {
+      const auto row = std::span(logits).subspan(static_cast<size_t>(r * stride),
+                                                 static_cast<size_t>(vocab_size));
+      ids[static_cast<size_t>(r)] = cpu::sample(row, {}, {}, 0.5);
+    }
+    return ids;
+  }
+  test::DeviceMirror mirror;
+  const std::vector<std::byte> zeros(static_cast<size_t>(cuda::argmax_workspace_bytes(num_rows)));
+  std::vector<std::byte> workspace = zeros;
+  const cuda::ArgmaxParams params = {num_rows,
+                                     vocab_size,
+                                     mirror.input(logits),
+                                     stride,
+                                     mirror.output(ids.data(), num_rows),
+                                     mirror.output(workspace)};
+  cuda::argmax(params, mirror.stream());
+  mirror.finish();
+  EXPECT_EQ(workspace, zeros);  // ready for the next call
+  return ids;
+}
+
 int32_t draw(int64_t backend, const std::vector<float>& logits, const SampleParams& params,
              double uniform) {
   if (backend != test::kCuda) {
     return cpu::sample(logits, params, {}, uniform);
   }
+  const std::vector<int32_t> best = greedy(backend, logits, 1, std::ssize(logits));
   int32_t id = INT32_MAX;
   test::DeviceMirror mirror;
-  cuda::draw({.vocab_size = static_cast<int64_t>(logits.size()),
+  cuda::draw({.vocab_size = std::ssize(logits),
               .logits = mirror.input(logits),
+              .best_id = mirror.input(best),
               .sampling = params,
               .uniform = uniform,
               .id = mirror.output(&id, 1)},
@@ -275,33 +304,6 @@ TEST(Sample, WhatIsNotFiniteIsTakenOrLeft) {
     EXPECT_EQ(draw(backend, {std::nanf(""), std::nanf("")}, params, 0.9), 0);
     EXPECT_EQ(draw(backend, {std::nanf(""), -5, -kInf}, params, 0.9), 1);
   }
-}
-
-std::vector<int32_t> greedy(int64_t backend, const std::vector<float>& logits, int64_t num_rows,
-                            int64_t vocab_size) {
-  std::vector<int32_t> ids(static_cast<size_t>(num_rows), INT32_MAX);
-  const auto stride = static_cast<int64_t>(logits.size()) / num_rows;
-  if (backend != test::kCuda) {
-    for (int64_t r = 0; r < num_rows; ++r) {
-      const auto row = std::span(logits).subspan(static_cast<size_t>(r * stride),
-                                                 static_cast<size_t>(vocab_size));
-      ids[static_cast<size_t>(r)] = cpu::sample(row, {}, {}, 0.5);
-    }
-    return ids;
-  }
-  test::DeviceMirror mirror;
-  const std::vector<std::byte> zeros(static_cast<size_t>(cuda::argmax_workspace_bytes(num_rows)));
-  std::vector<std::byte> workspace = zeros;
-  const cuda::ArgmaxParams params = {num_rows,
-                                     vocab_size,
-                                     mirror.input(logits),
-                                     stride,
-                                     mirror.output(ids.data(), num_rows),
-                                     mirror.output(workspace)};
-  cuda::argmax(params, mirror.stream());
-  mirror.finish();
-  EXPECT_EQ(workspace, zeros);  // ready for the next call
-  return ids;
 }
 
 TEST(Greedy, TakesTheLowestOfTheLargestOnEveryBackend) {

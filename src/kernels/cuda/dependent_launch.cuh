@@ -30,21 +30,32 @@ __device__ inline void allow_dependents() {
 #endif
 }
 
+// In clusters of so many blocks: 1, or more where the GPU has clusters (from 9.0 on).
 template <typename... Params>
-void launch_dependent(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                      cudaStream_t stream, const std::type_identity_t<Params>&... params) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void launch_dependent_clusters(void (*kernel)(Params...), unsigned cluster, dim3 grid, dim3 block,
+                               size_t shared_bytes, cudaStream_t stream,
+                               const std::type_identity_t<Params>&... params) {
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim.x = cluster;
+  attributes[1].val.clusterDim.y = 1;
+  attributes[1].val.clusterDim.z = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = &attribute;
+  config.attrs = attributes;
   // Code for older GPUs does not wait, wherever it runs.
-  config.numAttrs = kernel_architecture() >= 90 ? 1 : 0;
+  config.numAttrs = kernel_architecture() < 90 ? 0 : cluster > 1 ? 2 : 1;
   cuda_check(cudaLaunchKernelEx(&config, kernel, params...));
+}
+template <typename... Params>
+void launch_dependent(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                      cudaStream_t stream, const std::type_identity_t<Params>&... params) {
+  launch_dependent_clusters(kernel, 1, grid, block, shared_bytes, stream, params...);
 }
 
 }  // namespace lychee

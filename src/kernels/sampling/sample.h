@@ -60,7 +60,8 @@ void argmax(const ArgmaxParams& params, CUstream_st* stream);
 // for the rounding of weights, which are whole numbers of 2^-40 of the largest.
 struct DrawParams {
   int64_t vocab_size;
-  const float* logits;  // [vocab_size]
+  const float* logits;     // [vocab_size]
+  const int32_t* best_id;  // what argmax() gave for them
   SampleParams sampling;
   double uniform;  // in [0, 1), a whole number of 2^-53
   int32_t* id;

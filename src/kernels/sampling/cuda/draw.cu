@@ -1,7 +1,9 @@
 #include <cstdint>
 
 #include "base/math.h"
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/warp.cuh"
 #include "kernels/sampling/cuda/token_key.cuh"
 #include "kernels/sampling/sample.h"
 
@@ -9,257 +11,333 @@ namespace lychee::sampling::cuda {
 namespace {
 
 constexpr int kThreads = 1024;
-constexpr int kBins = 2048;
-constexpr int kDigitBits = 11;
-constexpr float kBucketsPerUnit = 32;  // of logits, below the largest
-constexpr int kAhead = 8;              // logits that a thread asks for at a time
+constexpr int kWarps = kThreads / kWarpSize;
+static_assert(kWarps == kWarpSize);  // a lane for each
+constexpr unsigned kAllLanes = 0xffffffff;
+constexpr int kBinBits = 11;
+constexpr int kBins = 1 << kBinBits;
+constexpr int kAhead = 8;  // logits that a thread asks for at a time
 
-// Counts, or weights in units of 2^-40: whole numbers, so that sums are the same in any order.
+// Numbers of tokens, or weights in units of 2^-40: whole, so that sums are the same in any order.
 using Mass = unsigned long long;
 constexpr float kWeightUnit = 1ULL << 40;
 
-// The last token of those that are kept, in descending order. Buckets hold a range of logits each,
-// the largest first, and spread tokens over bins better than the first bits of their keys.
-struct Cut {
-  int bucket = kBins - 1;
-  TokenKey key = 0;
-};
-
-struct Bin {
-  Mass mass;
-  unsigned count;
-};
-
 struct Found {
-  int rank;
-  Mass before;  // mass of the bins before it
-  Bin bin;
+  int bin;
+  unsigned count;  // of tokens in it
+  Mass mass;       // of those
+  Mass wanted;     // of that
+};
+
+struct Interval {
+  int first, end;
+  Mass target;  // where in it the draw lies
 };
 
 struct Shared {
-  Bin bins[kBins];
-  Mass scan[kThreads];
+  // 64-bit sums in two halves, which shared memory adds to as they are.
+  unsigned low_masses[kBins], high_masses[kBins];
+  unsigned counts[kBins];
+  Mass warps[kWarps];
+  Mass totals[2];  // of the block, in turns
   Found found;
+  Interval interval;
 };
 
-// A row's draw, by one block.
+// The sum up to this lane.
+__device__ Mass scan_lanes(Mass value) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int step = 1; step < kWarpSize; step *= 2) {
+    const Mass other = __shfl_up_sync(kAllLanes, value, step);
+    value += lane >= step ? other : 0;
+  }
+  return value;
+}
+
+// A row's draw, by a cluster of blocks. What is kept of the row are the tokens from a least key on.
+template <int kCluster>
 class RowDraw {
  public:
   __device__ RowDraw(const DrawParams& p, float scale, Shared& shared)
-      : p_(p), scale_(scale), shared_(shared) {}
+      : p_(p), vocab_size_(static_cast<int>(p.vocab_size)), scale_(scale), shared_(shared) {}
 
   __device__ int32_t run() {
-    const TokenKey best = largest_key();
-    if (best == 0) {
-      return 0;
-    }
-    const int32_t best_id = id_of(best);
+    const int32_t best_id = *p_.best_id;
     max_ = p_.logits[best_id];
     if (!isfinite(max_)) {
       return max_ > 0 ? best_id : 0;
     }
-    Cut cut;
-    if (p_.sampling.top_k > 0 && p_.sampling.top_k < p_.vocab_size) {
-      cut = narrow<true>(cut, static_cast<Mass>(p_.sampling.top_k));
+    TokenKey least = least_key(-INFINITY);
+    if (p_.sampling.top_k > 0 && p_.sampling.top_k < vocab_size_) {
+      const auto top_k = static_cast<Mass>(p_.sampling.top_k);
+      least = narrow<true>(least, [&](Mass) { return top_k; });
     }
-    if (p_.sampling.top_p < 1) {
-      const auto total = static_cast<double>(scan(mass_of_range(cut, 0)));
-      cut = narrow<false>(cut, max(Mass{1}, static_cast<Mass>(ceil(p_.sampling.top_p * total))));
+    if (const double top_p = p_.sampling.top_p; top_p < 1) {
+      // So many together are less than what top_p leaves, since the largest alone has a unit's
+      // mass.
+      negligible_ = static_cast<Mass>((1 - top_p) * kWeightUnit) / static_cast<Mass>(vocab_size_);
+      least = narrow<false>(least, [&](Mass total) {
+        return max(Mass{1}, static_cast<Mass>(ceil(top_p * static_cast<double>(total))));
+      });
     }
-    return draw(cut, static_cast<float>(p_.sampling.min_p));
+    return draw(least, static_cast<float>(p_.sampling.min_p));
   }
 
  private:
-  [[nodiscard]] static __device__ int thread() { return static_cast<int>(threadIdx.x); }
+  using Blocks = Cluster<kCluster>;
+  static constexpr int kAllThreads = kCluster * kThreads;
+  static constexpr int kOwnBins = ceil_div(kBins, kAllThreads);
 
+  [[nodiscard]] static __device__ int lane() { return static_cast<int>(threadIdx.x) % kWarpSize; }
+  [[nodiscard]] static __device__ int warp() { return static_cast<int>(threadIdx.x) / kWarpSize; }
+  // Of the cluster's.
+  [[nodiscard]] static __device__ int thread() {
+    return Blocks::rank() * kThreads + static_cast<int>(threadIdx.x);
+  }
+
+  // One of kBins ranges of logits, the largest first. They are 1/128 to 1/256 as wide as they are
+  // far from the largest logit, which spreads tokens well however steep their distribution is.
   [[nodiscard]] __device__ int bucket_of(float logit) const {
-    return static_cast<int>(fminf((max_ - logit) * kBucketsPerUnit, kBins - 1));
+    constexpr int kMantissaBits = 7;
+    constexpr int kLeastExponent = 127 - 10;  // nearer than 2^-10 is one bucket
+    const auto distance = static_cast<int>(__float_as_uint(max_ - logit) >> (23 - kMantissaBits));
+    return min(max(distance - (kLeastExponent << kMantissaBits), 0), kBins - 1);
   }
-  [[nodiscard]] __device__ bool keeps(const Cut& cut, float logit, int64_t id) const {
-    const int bucket = bucket_of(logit);
-    return bucket < cut.bucket || (bucket == cut.bucket && token_key(logit, id) >= cut.key);
+  // The least key of the buckets up to this one.
+  [[nodiscard]] __device__ TokenKey least_key_of(int bucket) const {
+    uint32_t below = ordered_bits(-INFINITY);
+    uint32_t inside = ordered_bits(max_);
+    if (bucket == kBins - 1) {
+      inside = below;
+    }
+    while (inside > below + 1) {
+      const uint32_t middle = below + (inside - below) / 2;
+      (bucket_of(from_ordered_bits(middle)) <= bucket ? inside : below) = middle;
+    }
+    return least_key(from_ordered_bits(inside));
   }
+
   [[nodiscard]] __device__ float weight_of(float logit) const {
-    return isnan(logit) ? 0.0F : exp2f((logit - max_) * scale_);
+    return exp2f((logit - max_) * scale_);
   }
   [[nodiscard]] static __device__ Mass mass_of(float weight) {
     return static_cast<Mass>(weight * kWeightUnit);
   }
 
-  // Calls fn(id, logit) for ids first, first + step, … below `end`.
+  // Calls fn(logit, key) for those of the ids first, first + step, … below `end` whose keys are
+  // from `least` on.
   template <typename Fn>
-  __device__ void for_each(int64_t first, int64_t end, int step, const Fn& fn) const {
-    for (int64_t begin = first; begin < end; begin += int64_t{kAhead} * step) {
+  __device__ void for_each(int first, int end, int step, TokenKey least, const Fn& fn) const {
+    const float least_logit = logit_of(least);
+    for (int begin = first; begin < end; begin += kAhead * step) {
       float logits[kAhead];
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        const int64_t id = begin + int64_t{i} * step;
-        logits[i] = id < end ? p_.logits[id] : 0.0F;
+        const int id = begin + i * step;
+        logits[i] = id < end ? p_.logits[id] : NAN;
       }
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        if (const int64_t id = begin + int64_t{i} * step; id < end) {
-          fn(id, logits[i]);
+        if (logits[i] >= least_logit) {  // never of NaN
+          if (const TokenKey key = token_key(logits[i], begin + i * step); key >= least) {
+            fn(logits[i], key);
+          }
         }
       }
     }
   }
 
-  __device__ TokenKey largest_key() {
-    TokenKey best = 0;
-    for_each(thread(), p_.vocab_size, kThreads,
-             [&](int64_t id, float logit) { best = max(best, token_key(logit, id)); });
-    shared_.scan[thread()] = best;
-    for (int width = kThreads / 2; width > 0; width /= 2) {
-      __syncthreads();
-      if (thread() < width) {
-        shared_.scan[thread()] = max(shared_.scan[thread()], shared_.scan[thread() + width]);
+  struct Sums {
+    Mass before;  // of lower threads
+    Mass total;
+  };
+  // Of what each thread has.
+  __device__ Sums sum_threads(Mass own) {
+    const Mass in_warp = scan_lanes(own);
+    if (lane() == kWarpSize - 1) {
+      shared_.warps[warp()] = in_warp;
+    }
+    __syncthreads();
+    const Mass of_warp = shared_.warps[lane()];
+    const Mass up_to_warp = scan_lanes(of_warp);
+    Sums sums{__shfl_sync(kAllLanes, up_to_warp - of_warp, warp()) + in_warp - own, 0};
+    Mass& total = shared_.totals[turn_];
+    if (threadIdx.x == kThreads - 1) {
+      total = up_to_warp;
+    }
+    turn_ ^= 1;
+    Blocks::sync();
+#pragma unroll
+    for (int rank = 0; rank < kCluster; ++rank) {
+      const Mass other = *Blocks::peer(&total, rank);
+      sums.before += rank < Blocks::rank() ? other : 0;
+      sums.total += other;
+    }
+    return sums;
+  }
+
+  __device__ void add(int bin, Mass mass, unsigned count) {
+    const auto low = static_cast<unsigned>(mass);
+    const unsigned old = atomicAdd(&shared_.low_masses[bin], low);
+    const unsigned high = static_cast<unsigned>(mass >> 32) + (old + low < old ? 1 : 0);
+    if (high > 0) {
+      atomicAdd(&shared_.high_masses[bin], high);
+    }
+    atomicAdd(&shared_.counts[bin], count);
+  }
+
+  // Sums masses, or numbers if kCounts, of the tokens with keys in [least, last] by bin_of(logit,
+  // key). What is negligible is added to the last bin.
+  template <bool kCounts, typename BinOf>
+  __device__ void fill_bins(TokenKey least, TokenKey last, const BinOf& bin_of) {
+    for (int i = static_cast<int>(threadIdx.x); i < kBins; i += kThreads) {
+      shared_.low_masses[i] = shared_.high_masses[i] = shared_.counts[i] = 0;
+    }
+    __syncthreads();
+    Mass rest = 0;
+    unsigned rest_count = 0;
+    for_each(thread(), vocab_size_, kAllThreads, least, [&](float logit, TokenKey key) {
+      if (key > last) {
+        return;
       }
-    }
-    __syncthreads();
-    best = shared_.scan[0];
-    __syncthreads();
-    return best;
-  }
-
-  // The sum over all threads; shared_.scan[t] is that up to thread t.
-  __device__ Mass scan(Mass own) {
-    shared_.scan[thread()] = own;
-    for (int step = 1; step < kThreads; step *= 2) {
-      __syncthreads();
-      const Mass other = thread() >= step ? shared_.scan[thread() - step] : 0;
-      __syncthreads();
-      shared_.scan[thread()] += other;
-    }
-    __syncthreads();
-    return shared_.scan[kThreads - 1];
-  }
-
-  // Sums masses, or numbers if kCounts, of what `outer` keeps by rank_of(logit, key), less than 0
-  // for tokens to be left out, and finds the rank at which their sum reaches `wanted`. False if it
-  // does not.
-  template <bool kCounts, typename RankOf>
-  __device__ bool find(const Cut& outer, Mass wanted, const RankOf& rank_of, Found& found) {
-    for (int i = thread(); i < kBins; i += kThreads) {
-      shared_.bins[i] = {0, 0};
-    }
-    __syncthreads();
-    for_each(thread(), p_.vocab_size, kThreads, [&](int64_t id, float logit) {
-      const int rank = keeps(outer, logit, id) ? rank_of(logit, token_key(logit, id)) : -1;
-      if (rank >= 0) {
-        atomicAdd(&shared_.bins[rank].mass, kCounts ? Mass{1} : mass_of(weight_of(logit)));
-        atomicAdd(&shared_.bins[rank].count, 1U);
+      if constexpr (kCounts) {
+        atomicAdd(&shared_.counts[bin_of(logit, key)], 1U);
+      } else if (const Mass mass = mass_of(weight_of(logit)); mass > negligible_) {
+        add(bin_of(logit, key), mass, 1);
+      } else {
+        rest += mass;
+        ++rest_count;
       }
     });
-    __syncthreads();
-    constexpr int kOwn = kBins / kThreads;
+    if (rest > 0) {
+      add(kBins - 1, rest, rest_count);
+    }
+    Blocks::sync();
+  }
+
+  // The bin in which the mass up to it reaches what is wanted of the total; false if that is all.
+  template <bool kCounts, typename WantedOf>
+  __device__ bool find(const WantedOf& wanted_of, Found& found) {
+    Mass masses[kOwnBins] = {};
+    unsigned counts[kOwnBins] = {};
     Mass own = 0;
-    for (int i = 0; i < kOwn; ++i) {
-      own += shared_.bins[thread() * kOwn + i].mass;
-    }
-    const Mass total = scan(own);
-    Mass before = shared_.scan[thread()] - own;
-    for (int i = 0; i < kOwn; ++i) {
-      const int rank = thread() * kOwn + i;
-      const Bin bin = shared_.bins[rank];
-      if (before < wanted && before + bin.mass >= wanted) {
-        shared_.found = {rank, before, bin};
+    const int first = thread() * kOwnBins;
+    for (int i = 0; i < kOwnBins && first < kBins; ++i) {
+      for (int rank = 0; rank < kCluster; ++rank) {
+        const Shared& peer = *Blocks::peer(&shared_, rank);
+        counts[i] += peer.counts[first + i];
+        masses[i] += Mass{peer.high_masses[first + i]} << 32 | peer.low_masses[first + i];
       }
-      before += bin.mass;
+      masses[i] = kCounts ? counts[i] : masses[i];
+      own += masses[i];
     }
-    __syncthreads();
+    const Sums sums = sum_threads(own);
+    const Mass wanted = wanted_of(sums.total);
+    if (sums.total <= wanted) {
+      return false;
+    }
+    Mass before = sums.before;
+    for (int i = 0; i < kOwnBins; ++i) {
+      if (before < wanted && before + masses[i] >= wanted) {
+        for (int rank = 0; rank < kCluster; ++rank) {
+          Blocks::peer(&shared_, rank)->found = {first + i, counts[i], masses[i], wanted - before};
+        }
+      }
+      before += masses[i];
+    }
+    Blocks::sync();
     found = shared_.found;
-    __syncthreads();
-    return total >= wanted;
+    return true;
   }
 
-  // The shortest prefix of what `outer` keeps whose mass, or number if kCounts, reaches `wanted`:
-  // its last token's bucket, then its key's digits from the highest on.
-  template <bool kCounts>
-  __device__ Cut narrow(const Cut& outer, Mass wanted) {
+  // The least key of the shortest prefix, in descending order, whose mass, or number if kCounts,
+  // reaches what is wanted of the total: its last token's bucket, then ever shorter ranges of keys.
+  template <bool kCounts, typename WantedOf>
+  __device__ TokenKey narrow(TokenKey least, const WantedOf& wanted_of) {
     Found found;
-    if (!find<kCounts>(
-            outer, wanted, [&](float logit, TokenKey) { return bucket_of(logit); }, found)) {
-      return outer;
+    fill_bins<kCounts>(least, ~TokenKey{0},
+                       [&](float logit, TokenKey) { return bucket_of(logit); });
+    if (!find<kCounts>(wanted_of, found)) {
+      return least;
     }
-    Cut cut{found.rank, 0};
-    TokenKey prefix = 0;
-    int known = 64;  // bits of the key from this one on are `prefix`
-    wanted -= found.before;
-    while (known > 0 && found.bin.count > 1 && found.bin.mass != wanted) {
-      const int shift = max(0, known - kDigitBits);
-      const TokenKey mask = (TokenKey{1} << (known - shift)) - 1;
-      find<kCounts>(
-          outer, wanted,
-          [&](float logit, TokenKey key) {
-            const bool matches =
-                bucket_of(logit) == cut.bucket && (known == 64 || key >> known == prefix);
-            return matches ? static_cast<int>(mask - (key >> shift & mask)) : -1;
-          },
-          found);
-      prefix = prefix << (known - shift) | (mask - static_cast<TokenKey>(found.rank));
-      cut.key = prefix << shift;
-      known = shift;
-      wanted -= found.before;
+    least = max(least, least_key_of(found.bin));
+    TokenKey last = found.bin == 0 ? ~TokenKey{0} : least_key_of(found.bin - 1) - 1;
+    while (found.count > 1 && found.mass != found.wanted) {
+      const int shift = max(0, 64 - __clzll(static_cast<long long>(last - least)) - kBinBits);
+      fill_bins<kCounts>(least, last, [&](float, TokenKey key) {
+        return static_cast<int>((last - key) >> shift);
+      });
+      find<kCounts>([&](Mass) { return found.wanted; }, found);
+      last -= static_cast<TokenKey>(found.bin) << shift;
+      least = last - min(last - least, (TokenKey{1} << shift) - 1);
     }
-    return cut;
+    return least;
   }
 
-  // Of this thread's share of the ids, in order.
-  __device__ Mass mass_of_range(const Cut& cut, float least) const {
-    const int64_t share = ceil_div<int64_t>(p_.vocab_size, kThreads);
-    const int64_t first = thread() * share;
-    Mass mass = 0;
-    for_each(first, min(first + share, p_.vocab_size), 1,
-             [&](int64_t id, float logit) { mass += kept_mass(cut, least, id, logit); });
-    return mass;
-  }
-  [[nodiscard]] __device__ Mass kept_mass(const Cut& cut, float least, int64_t id,
-                                          float logit) const {
-    const float weight = weight_of(logit);
-    return weight >= least && keeps(cut, logit, id) ? mass_of(weight) : 0;
-  }
-
-  // Inverse of the distribution function, ids in ascending order.
-  __device__ int32_t draw(const Cut& cut, float least) {
-    const Mass own = mass_of_range(cut, least);
-    const Mass total = scan(own);
-    // uniform is a whole number of 2^-53.
-    const Mass target = __umul64hi(static_cast<Mass>(p_.uniform * 0x1p53) << 11, total);
-    Mass sum = shared_.scan[thread()] - own;
-    if (sum <= target && target < sum + own) {
-      int64_t id = thread() * ceil_div<int64_t>(p_.vocab_size, kThreads);
-      while ((sum += kept_mass(cut, least, id, p_.logits[id])) <= target) {
-        ++id;
+  // Inverse of the distribution function, ids in ascending order: the warp's share of them in which
+  // the draw lies, then a warp's share of that.
+  __device__ int32_t draw(TokenKey least, float least_weight) {
+    Interval interval{0, vocab_size_, 0};
+    for (bool is_first = true; interval.end - interval.first > 1; is_first = false) {
+      const int share = ceil_div(interval.end - interval.first, kAllThreads / kWarpSize);
+      const int first = min(interval.first + thread() / kWarpSize * share, interval.end);
+      const int end = min(first + share, interval.end);
+      Mass own = 0;
+      for_each(first + lane(), end, kWarpSize, least, [&](float logit, TokenKey) {
+        const float weight = weight_of(logit);
+        own += weight >= least_weight ? mass_of(weight) : 0;
+      });
+      const Sums sums = sum_threads(own);
+      if (is_first) {
+        // uniform is a whole number of 2^-53.
+        interval.target = __umul64hi(static_cast<Mass>(p_.uniform * 0x1p53) << 11, sums.total);
       }
-      shared_.found.rank = static_cast<int>(id);
+      const Mass before = __shfl_sync(kAllLanes, sums.before, 0);
+      const Mass behind = __shfl_sync(kAllLanes, sums.before + own, kWarpSize - 1);
+      if (before <= interval.target && interval.target < behind && lane() < kCluster) {
+        Blocks::peer(&shared_, lane())->interval = {first, end, interval.target - before};
+      }
+      Blocks::sync();
+      interval = shared_.interval;
     }
-    __syncthreads();
-    return shared_.found.rank;
+    return interval.first;
   }
 
   const DrawParams& p_;
+  int vocab_size_;
   float scale_;
   Shared& shared_;
   float max_ = 0;
+  Mass negligible_ = 0;
+  int turn_ = 0;  // of totals
 };
 
+// grid: one cluster.
+template <int kCluster>
 __global__ void __launch_bounds__(kThreads)
     draw_kernel(const __grid_constant__ DrawParams p, float scale) {
   __shared__ Shared shared;
   allow_dependents();
   wait_for_predecessors();
-  const int32_t id = RowDraw(p, scale, shared).run();
-  if (threadIdx.x == 0) {
+  const int32_t id = RowDraw<kCluster>(p, scale, shared).run();
+  if (threadIdx.x == 0 && Cluster<kCluster>::rank() == 0) {
     *p.id = id;
   }
+  Cluster<kCluster>::sync();  // a block's shared memory stays while others may read it
+}
+
+template <int kCluster>
+void launch(const DrawParams& p, CUstream_st* stream) {
+  launch_dependent_clusters(draw_kernel<kCluster>, kCluster, dim3(kCluster), dim3(kThreads), 0,
+                            stream, p, weight_scale(p.sampling.temperature));
 }
 
 }  // namespace
 
 void draw(const DrawParams& p, CUstream_st* stream) {
-  launch_dependent(draw_kernel, dim3(1), dim3(kThreads), 0, stream, p,
-                   weight_scale(p.sampling.temperature));
+  constexpr int kCluster = 8;  // the largest that every GPU with clusters has
+  kernel_architecture() >= 90 ? launch<kCluster>(p, stream) : launch<1>(p, stream);
 }
 
 }  // namespace lychee::sampling::cuda
