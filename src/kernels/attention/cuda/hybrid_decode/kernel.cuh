@@ -39,14 +39,14 @@ __device__ void init_barriers(typename Traits::SharedStorage& smem) {
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < Traits::kNumStages) {
     init_barrier(smem.filled[thread], 32);
-    init_barrier(smem.emptied[thread], 1);
+    init_barrier(smem.emptied[thread], kWarpArrivals);
   }
   if (thread < Traits::kNumJobs) {
     init_barrier(smem.given[thread], 32 + 1);
-    init_barrier(smem.done[thread], Traits::kNumComputers);
+    init_barrier(smem.done[thread], Traits::kNumComputers * kWarpArrivals);
   }
   if (thread == 0) {
-    init_barrier(smem.merged, Traits::kNumComputers);
+    init_barrier(smem.merged, Traits::kNumComputers * kWarpArrivals);
   }
 }
 

@@ -235,8 +235,18 @@ class TileLoader {
       const int64_t from = int64_t{own[i]} * 16;
       const uint32_t to =
           k_tile + 16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(row, chunk));
-      copy_async_16(to, k + from, exists);
-      copy_async_16(to + Traits::kPlaneBytes, v + from, exists);
+      copy_chunk(to, k + from, exists);
+      copy_chunk(to + Traits::kPlaneBytes, v + from, exists);
+    }
+  }
+
+  // With two head tiles of bf16 ptxas 13.0 adds the stage's address within the copy, and to the
+  // register of the policy: an illegal instruction.
+  static __device__ void copy_chunk(uint32_t shared, const void* global, bool exists) {
+    if constexpr (Traits::kHeadTiles == 1) {
+      copy_async_16_once(shared, global, exists);
+    } else {
+      copy_async_16(shared, global, exists);
     }
   }
 

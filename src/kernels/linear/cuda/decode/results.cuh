@@ -191,17 +191,16 @@ __device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, con
 template <typename Traits>
 __device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
   constexpr int kFragments = Traits::kTileResults / 4;
-  __shared__ bool last;
   __threadfence();
   __syncthreads();
+  bool is_last = false;
   if (threadIdx.x == 0) {
-    last = atomicAdd(p.counters + blockIdx.x, 1) == p.num_slices - 1;
-    if (last) {
+    is_last = atomicAdd(p.counters + blockIdx.x, 1) == p.num_slices - 1;
+    if (is_last) {
       p.counters[blockIdx.x] = 0;
     }
   }
-  __syncthreads();
-  if (!last) {
+  if (__syncthreads_or(static_cast<int>(is_last)) == 0) {
     return;
   }
   __threadfence();

@@ -91,17 +91,18 @@ struct DecodeBarriers {
 };
 
 __device__ inline void init_barriers(DecodeBarriers& barriers) {
+  constexpr int kAllWarps = kDecodeWarps * kWarpArrivals;
   const int i = static_cast<int>(threadIdx.x);
   if (i < kMaxStages) {
     init_barrier(barriers.filled[i], kCopyArrivals);
-    init_barrier(barriers.emptied[i], kDecodeWarps);
+    init_barrier(barriers.emptied[i], kAllWarps);
   }
   if (i == 0) {
-    init_barrier(barriers.fetched, kDecodeWarps);
+    init_barrier(barriers.fetched, kAllWarps);
   }
   if (i < kFinishers) {
-    init_barrier(barriers.left[i], kDecodeWarps);
-    init_barrier(barriers.taken[i], 1);
+    init_barrier(barriers.left[i], kAllWarps);
+    init_barrier(barriers.taken[i], kWarpArrivals);
   }
   fence_barriers();
 }
