@@ -125,6 +125,10 @@ def parse_arguments(arguments):
                         help="Qwen2.5-Coder-0.5B-Instruct: file or name")
     parser.add_argument("--texts", type=pathlib.Path, default=pathlib.Path("texts"),
                         help="folder of the novels")
+    parser.add_argument("--racecheck-tests", metavar="PROGRAM",
+                        help="kernels_test of a build with "
+                             "-DCMAKE_CUDA_FLAGS=-DLYCHEE_EVERY_LANE_ARRIVES, which racecheck can "
+                             "follow; in others it sees hazards that are none")
     parser.add_argument("--only", default="", help="steps with this in their names alone")
     parser.add_argument("--list", action="store_true", help="show the steps, run none")
     parser.add_argument("--summary", action="store_true", help="show the targets, run nothing")
@@ -155,7 +159,7 @@ def main(arguments):
     options.out = options.out.resolve()
     setup = Setup(options.program.resolve(), options.out, options.python,
                   "cpu" if options.smoke else "cuda", options.smollm2, options.qwen,
-                  options.texts.resolve(), options.jobs)
+                  options.texts.resolve(), options.jobs, options.racecheck_tests)
     steps = [step for step in plan(setup, options.section, options.smoke)
              if options.only in step.name]
     if options.list:

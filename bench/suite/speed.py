@@ -16,7 +16,18 @@ FIRST = "llama3-8b"  # the shape that most targets are about
 TESTS = {"kernels_test": 4, "method_test": 2, "training_test": 2, "cli_test": 1}
 # Few cases of every kernel that shares memory between threads: a sanitizer slows them a hundredfold.
 SANITIZED = ("HybridDecode.*:*HybridDecodeCudaTest*:*SelectCudaTest*:*PrefillCudaTest*:"
-             "*RowsCudaTest*:Greedy.*")
+             "*RowsCudaTest*:Greedy.*:Sample.*")
+# Each half a minute of racecheck.
+RACECHECKED = (
+    "*HybridDecodeTest*/cuda_bf16_one_token:*HybridDecodeTest*/cuda_bf16_gqa_128",
+    "*HybridDecodeTest*/cuda_bf16_several_chunks",
+    "*HybridDecodeTest*/cuda_f16_ragged_parts:*HybridDecodeTest*/cuda_bf16_ragged_parts",
+    "*HybridDecodeTest*/cuda_fp8_gqa_128:*HybridDecodeCudaTest.RoundedOutput*",
+    "*LinearCudaTest.SwigluIsSiluOfGateTimesUp*",
+    "*LinearCudaNormTest.NormsMatchReference*",
+    "*SelectCudaTest*",
+    "Sample.WhatIsNotFiniteIsTakenOrLeft",
+)
 
 
 def tests(setup):
@@ -27,14 +38,20 @@ def tests(setup):
             if name == "cli_test":
                 command.append("--gtest_filter=*DeviceParity*")
             yield Step(f"tests-{name}-{shard}", "tests", command, 150, ext="txt", cuda=True)
-    for tool in ("memcheck", "synccheck", "racecheck"):
-        # Of the barriers in shared memory the latter two keep but few in mind, unless told.
-        barriers = [] if tool == "memcheck" else ["--num-cuda-barriers", "512"]
-        command = ["compute-sanitizer", "--tool", tool, *barriers, "--error-exitcode", "1",
-                   setup.test_program("kernels_test"), "--gtest_brief=1",
-                   f"--gtest_filter={SANITIZED}"]
-        yield Step(f"tests-{tool}", "tests", command, 300, ext="txt", cuda=True)
+    yield sanitizer("memcheck", "tests-memcheck", setup.test_program("kernels_test"), SANITIZED)
+    yield sanitizer("synccheck", "tests-synccheck", setup.test_program("kernels_test"), SANITIZED)
+    for i, tests in enumerate(RACECHECKED):
+        yield sanitizer("racecheck", f"tests-racecheck-{i}",
+                        setup.racecheck_tests or setup.test_program("kernels_test"), tests)
     yield from parity(setup)
+
+
+def sanitizer(tool, name, program, tests):
+    # Of the barriers in shared memory all but memcheck keep but few in mind, unless told.
+    barriers = [] if tool == "memcheck" else ["--num-cuda-barriers", "512"]
+    command = ["compute-sanitizer", "--tool", tool, *barriers, "--error-exitcode", "1", program,
+               "--gtest_brief=1", f"--gtest_filter={tests}"]
+    return Step(name, "tests", command, 300, ext="txt", cuda=True)
 
 
 def parity(setup):

@@ -18,6 +18,7 @@ class Setup:
     qwen: str = "qwen2.5-coder-0.5b"
     texts: pathlib.Path = pathlib.Path("texts")
     jobs: int = 1
+    racecheck_tests: str | None = None
 
     def lychee(self, *words, **values):
         return [str(self.program), *words, *flags(**values), "--device", self.device]

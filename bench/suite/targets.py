@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from runner import NO_PROGRAM, records
-from speed import FIRST, K, PLANS, TESTS
+from speed import FIRST, K, PLANS, RACECHECKED, TESTS
 
 MILLISECONDS, SECONDS = 1e-3, 1e-6  # in a microsecond
 
@@ -158,7 +158,7 @@ def largest_difference(one, other):
 
 
 def tests():
-    for name, shards in (TESTS | {"memcheck": 0, "synccheck": 0, "racecheck": 0}).items():
+    for name, shards in (TESTS | {"memcheck": 0, "synccheck": 0, "racecheck": len(RACECHECKED)}).items():
         steps = [f"tests-{name}-{shard}" for shard in range(shards)] or [f"tests-{name}"]
         yield Target("tests", f"{name} passes", passed(steps), 1, at_least=True)
     yield Target("tests", "SmolLM2, CPU and GPU: share of equal greedy tokens",
