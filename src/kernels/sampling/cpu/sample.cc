@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -186,22 +187,33 @@ std::vector<Candidate> largest_logits(std::span<const float> logits, size_t coun
   return candidates;
 }
 
-// The shortest descending prefix whose weight reaches `wanted`, but one token at least. The prefix
-// is ordered a part at a time, since it is short as a rule.
+// Leaves the shortest descending prefix whose weight reaches `wanted`, but one token at least, of
+// weights up to 1. Weights are summed by their exponents and first bits, which order as they do:
+// only the bin in which the prefix ends is sorted.
 void keep_heaviest(std::vector<Candidate>& candidates, double wanted) {
-  constexpr std::ptrdiff_t kFirstPart = 64;
+  constexpr int kBits = 16;  // that a bin's weights differ in
+  const auto bin_of = [](float weight) { return std::bit_cast<uint32_t>(weight) >> kBits; };
+  std::vector<double> masses(bin_of(1) + 1);
+  for (const Candidate& c : candidates) {
+    masses[bin_of(c.weight)] += static_cast<double>(c.weight);
+  }
   double sum = 0;
-  std::ptrdiff_t part = kFirstPart;
-  for (auto begin = candidates.begin(); begin != candidates.end(); part *= 4) {
-    const auto end = candidates.end() - begin > part ? begin + part : candidates.end();
-    std::nth_element(begin, end, candidates.end(), precedes);
-    std::sort(begin, end, precedes);
-    for (; begin != end; ++begin) {
-      if (begin != candidates.begin() && sum >= wanted) {
-        candidates.erase(begin, candidates.end());
-        return;
-      }
-      sum += static_cast<double>(begin->weight);
+  size_t bin = masses.size() - 1;
+  for (; bin > 0 && (masses[bin] == 0 || sum + masses[bin] < wanted); --bin) {
+    sum += masses[bin];
+  }
+  std::vector<Candidate> last;
+  for (const Candidate& c : candidates) {
+    if (bin_of(c.weight) == bin) {
+      last.push_back(c);
+    }
+  }
+  std::sort(last.begin(), last.end(), precedes);
+  for (const Candidate& end : last) {
+    sum += static_cast<double>(end.weight);
+    if (sum >= wanted) {
+      std::erase_if(candidates, [&](const Candidate& c) { return precedes(end, c); });
+      return;
     }
   }
 }
@@ -267,7 +279,6 @@ int32_t draw_token(std::span<const float> logits, const SampleParams& params, fl
   }
   if (params.top_p < 1) {
     keep_heaviest(heavy, params.top_p * mass);
-    std::sort(heavy.begin(), heavy.end(), has_lower_id);
   }
   weights.clear();
   for (const Candidate& c : heavy) {
