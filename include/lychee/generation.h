@@ -53,7 +53,7 @@ struct GenerationOptions {
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // of the draws: the same ones every time on one device
 
   int64_t max_tokens = 256;
   std::vector<std::string> stop;        // not part of the output
