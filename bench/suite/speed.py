@@ -38,19 +38,19 @@ def tests(setup):
             if name == "cli_test":
                 command.append("--gtest_filter=*DeviceParity*")
             yield Step(f"tests-{name}-{shard}", "tests", command, 150, ext="txt", cuda=True)
-    yield sanitizer("memcheck", "tests-memcheck", setup.test_program("kernels_test"), SANITIZED)
-    yield sanitizer("synccheck", "tests-synccheck", setup.test_program("kernels_test"), SANITIZED)
-    for i, tests in enumerate(RACECHECKED):
-        yield sanitizer("racecheck", f"tests-racecheck-{i}",
-                        setup.racecheck_tests or setup.test_program("kernels_test"), tests)
+    program = setup.test_program("kernels_test")
+    for tool in ("memcheck", "synccheck"):
+        yield sanitizer(tool, f"tests-{tool}", program, SANITIZED)
+    for i, cases in enumerate(RACECHECKED):
+        yield sanitizer("racecheck", f"tests-racecheck-{i}", setup.racecheck_tests or program, cases)
     yield from parity(setup)
 
 
-def sanitizer(tool, name, program, tests):
+def sanitizer(tool, name, program, cases):
     # Of the barriers in shared memory all but memcheck keep but few in mind, unless told.
     barriers = [] if tool == "memcheck" else ["--num-cuda-barriers", "512"]
     command = ["compute-sanitizer", "--tool", tool, *barriers, "--error-exitcode", "1", program,
-               "--gtest_brief=1", f"--gtest_filter={tests}"]
+               "--gtest_brief=1", f"--gtest_filter={cases}"]
     return Step(name, "tests", command, 300, ext="txt", cuda=True)
 
 

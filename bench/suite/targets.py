@@ -158,7 +158,8 @@ def largest_difference(one, other):
 
 
 def tests():
-    for name, shards in (TESTS | {"memcheck": 0, "synccheck": 0, "racecheck": len(RACECHECKED)}).items():
+    sanitizers = {"memcheck": 0, "synccheck": 0, "racecheck": len(RACECHECKED)}
+    for name, shards in (TESTS | sanitizers).items():
         steps = [f"tests-{name}-{shard}" for shard in range(shards)] or [f"tests-{name}"]
         yield Target("tests", f"{name} passes", passed(steps), 1, at_least=True)
     yield Target("tests", "SmolLM2, CPU and GPU: share of equal greedy tokens",

@@ -30,18 +30,24 @@ __device__ inline void allow_dependents() {
 #endif
 }
 
+// Of a launch in clusters of so many blocks (cluster.cuh).
+[[nodiscard]] inline cudaLaunchAttribute cluster_attribute(unsigned num_blocks) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = num_blocks;
+  attribute.val.clusterDim.y = 1;
+  attribute.val.clusterDim.z = 1;
+  return attribute;
+}
+
 // In clusters of so many blocks: 1, or more where the GPU has clusters (from 9.0 on).
 template <typename... Params>
 void launch_dependent_clusters(void (*kernel)(Params...), unsigned cluster, dim3 grid, dim3 block,
                                size_t shared_bytes, cudaStream_t stream,
                                const std::type_identity_t<Params>&... params) {
-  cudaLaunchAttribute attributes[2]{};
+  cudaLaunchAttribute attributes[] = {{}, cluster_attribute(cluster)};
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = cluster;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;

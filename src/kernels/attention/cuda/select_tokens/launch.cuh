@@ -5,6 +5,7 @@
 #include "base/math.h"
 #include "kernels/attention/cuda/select_tokens/kernel.cuh"
 #include "kernels/attention/cuda/select_tokens/launch.h"
+#include "kernels/cuda/dependent_launch.cuh"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/device_attribute.h"
 
@@ -25,11 +26,7 @@ void launch_select_tokens(const SelectTokensParams& params, const SelectUnits& u
   const auto bytes = static_cast<size_t>(kFixedBytes + max_cached * kValueBytes);
   cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(bytes)));
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = kCluster;
-  attribute.val.clusterDim.y = 1;
-  attribute.val.clusterDim.z = 1;
+  cudaLaunchAttribute attribute = cluster_attribute(kCluster);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(params.num_rows) * kCluster);
   config.blockDim = dim3(kSelectThreads);
