@@ -219,7 +219,8 @@ class TileLoader {
     const int chunk = lane() % kChunksPerRow;
     const auto* k = static_cast<const char*>(params_.kv.k) + chunk * 16;
     const auto* v = static_cast<const char*>(params_.kv.v) + chunk * 16;
-    const uint32_t k_tile = shared_address(&smem_.ring[stage_][0][0]);
+    const uint32_t first = shared_address(&smem_.ring[stage_][0][0]) +
+                           16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(first_row, chunk));
     uint32_t own[kCopies];
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
@@ -233,20 +234,9 @@ class TileLoader {
       }
       const bool exists = kWhole || row < count;
       const int64_t from = int64_t{own[i]} * 16;
-      const uint32_t to =
-          k_tile + 16 * static_cast<uint32_t>(chunk_slot<kChunksPerRow>(row, chunk));
-      copy_chunk(to, k + from, exists);
-      copy_chunk(to + Traits::kPlaneBytes, v + from, exists);
-    }
-  }
-
-  // With two head tiles of bf16 ptxas 13.0 adds the stage's address within the copy, and to the
-  // register of the policy: an illegal instruction.
-  static __device__ void copy_chunk(uint32_t shared, const void* global, bool exists) {
-    if constexpr (Traits::kHeadTiles == 1) {
-      copy_async_16_once(shared, global, exists);
-    } else {
-      copy_async_16(shared, global, exists);
+      const uint32_t to = later_row<kChunksPerRow>(first, i * kRowsPerCopy);
+      copy_async_16_once(to, k + from, exists);
+      copy_async_16_once(to + Traits::kPlaneBytes, v + from, exists);
     }
   }
 
