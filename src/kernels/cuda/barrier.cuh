@@ -16,6 +16,15 @@ __device__ inline void init_barrier(uint64_t& barrier, int num_arrivals) {
                "r"(num_arrivals)
                : "memory");
 }
+// By one thread: the hardware takes one barrier of a warp at a time, and lanes with one each would
+// take turns at many times the cost.
+template <int kCount>
+__device__ inline void init_barriers(uint64_t (&barriers)[kCount], int num_arrivals) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    init_barrier(barriers[i], num_arrivals);
+  }
+}
 __device__ inline void arrive(uint32_t barrier) {
   asm volatile("{ .reg .b64 token; mbarrier.arrive.shared.b64 token, [%0]; }\n" ::"r"(barrier)
                : "memory");
@@ -65,6 +74,17 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
 #endif
   return ended != 0;
 }
+// The same without a moment's wait.
+[[nodiscard]] __device__ inline bool phase_has_ended(uint32_t barrier, uint32_t parity) {
+  uint32_t ended = 0;
+  asm volatile(
+      "{ .reg .pred ended; mbarrier.test_wait.parity.shared.b64 ended, [%1], %2;"
+      " selp.u32 %0, 1, 0, ended; }\n"
+      : "=r"(ended)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return ended != 0;
+}
 // Returns when the phase of this parity has ended; that before the first has parity 1.
 __device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
   while (!phase_ended(barrier, parity)) {
@@ -74,10 +94,16 @@ __device__ inline void wait_for_phase(uint64_t& barrier, uint32_t parity) {
   wait_for_phase(shared_address(&barrier), parity);
 }
 
-// Barrier `kId` (1 … 15) of kNumThreads threads of the block, whole warps.
+// Barrier `kId` (1 … 15) of kNumThreads threads of the block, whole warps: all have called one of
+// the two when sync_threads() returns.
 template <int kId, int kNumThreads>
 __device__ inline void sync_threads() {
   asm volatile("bar.sync %0, %1;\n" ::"n"(kId), "n"(kNumThreads) : "memory");
+}
+
+template <int kId, int kNumThreads>
+__device__ inline void arrive_threads() {
+  asm volatile("bar.arrive %0, %1;\n" ::"n"(kId), "n"(kNumThreads) : "memory");
 }
 
 }  // namespace lychee

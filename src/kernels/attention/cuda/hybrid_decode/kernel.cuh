@@ -34,19 +34,26 @@ __device__ void prefetch_inputs(const HybridDecodeParams& params) {
   }
 }
 
+constexpr int kBarriersThere = 2;  // named barrier of the block
+
+// By one lane of each of three warps.
 template <typename Traits>
-__device__ void init_barriers(typename Traits::SharedStorage& smem) {
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread < Traits::kNumStages) {
-    init_barrier(smem.filled[thread], 32);
-    init_barrier(smem.emptied[thread], kWarpArrivals);
-  }
-  if (thread < Traits::kNumJobs) {
-    init_barrier(smem.given[thread], 32 + 1);
-    init_barrier(smem.done[thread], Traits::kNumComputers * kWarpArrivals);
-  }
-  if (thread == 0) {
-    init_barrier(smem.merged, Traits::kNumComputers * kWarpArrivals);
+__device__ void init_all_barriers(typename Traits::SharedStorage& smem) {
+  constexpr int kComputers = Traits::kNumComputers * kWarpArrivals;
+  switch (threadIdx.x) {
+    case 0:
+      init_barriers(smem.filled, 32);
+      break;
+    case 32:
+      init_barriers(smem.emptied, kWarpArrivals);
+      break;
+    case 64:
+      init_barriers(smem.given, 32 + 1);
+      init_barriers(smem.done, kComputers);
+      init_barrier(smem.merged, kComputers);
+      break;
+    default:
+      break;
   }
 }
 
@@ -66,10 +73,10 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
                          const __grid_constant__ DecodeWorkspace workspace) {
   extern __shared__ unsigned char raw_smem[];
   auto& smem = *reinterpret_cast<typename Traits::SharedStorage*>(raw_smem);
-  init_barriers<Traits>(smem);
-  __syncthreads();
   const int warp = static_cast<int>(threadIdx.x / 32);
   if (warp < Traits::kNumComputers) {
+    init_all_barriers<Traits>(smem);
+    sync_threads<kBarriersThere, Traits::kNumThreads>();
     take_registers<Traits::kComputerRegisters>();
     prefetch_inputs<Traits>(params);
     wait_for_predecessors();
@@ -80,9 +87,13 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
   if (warp < Traits::kNumComputers + Traits::kNumLoaders) {
     // From a lane's register, so that the compiler knows it to be the warp's.
     const int loader = __shfl_sync(kAllLanes, warp - Traits::kNumComputers, 0);
-    TileLoader<Traits>(params, workspace.max_parts, loader, smem).run();
+    TileLoader<Traits> tiles(params, workspace.max_parts, loader, smem);  // asks for lengths
+    sync_threads<kBarriersThere, Traits::kNumThreads>();
+    tiles.run();
   } else {
-    Dispatcher<Traits>(params, workspace.max_parts, smem).run();
+    Dispatcher<Traits> jobs(params, workspace.max_parts, smem);
+    sync_threads<kBarriersThere, Traits::kNumThreads>();
+    jobs.run();
   }
 }
 
