@@ -55,6 +55,14 @@ __device__ Mass scan_lanes(Mass value) {
   return value;
 }
 
+__device__ Mass sum_lanes(Mass value) {
+#pragma unroll
+  for (int mask = kWarpSize / 2; mask > 0; mask /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, mask);
+  }
+  return value;
+}
+
 // A row's draw, by a cluster of blocks. What is kept of the row are the tokens from a least key on.
 template <int kCluster>
 class RowDraw {
@@ -106,16 +114,16 @@ class RowDraw {
   }
   // The least key of the buckets up to this one.
   [[nodiscard]] __device__ TokenKey least_key_of(int bucket) const {
-    uint32_t below = ordered_bits(-INFINITY);
-    uint32_t inside = ordered_bits(max_);
+    uint32_t below = float_key(-INFINITY);
+    uint32_t inside = float_key(max_);
     if (bucket == kBins - 1) {
       inside = below;
     }
     while (inside > below + 1) {
       const uint32_t middle = below + (inside - below) / 2;
-      (bucket_of(from_ordered_bits(middle)) <= bucket ? inside : below) = middle;
+      (bucket_of(float_of_key(middle)) <= bucket ? inside : below) = middle;
     }
-    return least_key(from_ordered_bits(inside));
+    return least_key(float_of_key(inside));
   }
 
   [[nodiscard]] __device__ float weight_of(float logit) const {
@@ -210,8 +218,12 @@ class RowDraw {
         ++rest_count;
       }
     });
-    if (rest > 0) {
-      add(kBins - 1, rest, rest_count);
+    if constexpr (!kCounts) {
+      rest = sum_lanes(rest);
+      rest_count = __reduce_add_sync(kAllLanes, rest_count);
+      if (rest > 0 && lane() == 0) {
+        add(kBins - 1, rest, rest_count);
+      }
     }
     Blocks::sync();
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/cluster.cuh"
+#include "kernels/cuda/float_key.cuh"
 #include "kernels/cuda/lanes.cuh"
 
 namespace lychee::attention::cuda {
@@ -12,23 +13,6 @@ constexpr int kSelectThreads = 1024;
 constexpr int kSelectWarps = kSelectThreads / 32;
 constexpr int kNumBins = kSelectThreads;
 constexpr int kMaxMembers = 512;  // beyond, ranking one by one takes longer than digits do
-
-// An integer that orders like the score: -0 equals +0, NaN equals -inf.
-// Integers, because they keep denormals apart.
-[[nodiscard]] __device__ inline uint32_t score_key(float score) {
-  constexpr uint32_t kSign = 0x80000000;
-  constexpr uint32_t kInf = 0x7f800000;
-  const uint32_t bits = __float_as_uint(score);
-  const uint32_t magnitude = bits & ~kSign;
-  const uint32_t key = (bits & kSign) != 0 ? kSign - magnitude : kSign + magnitude;
-  return magnitude > kInf ? kSign - kInf : key;
-}
-
-// Undoes score_key.
-[[nodiscard]] __device__ inline float score_of_key(uint32_t key) {
-  constexpr uint32_t kSign = 0x80000000;
-  return __uint_as_float(key >= kSign ? key - kSign : kSign | (kSign - key));
-}
 
 // The best of some values: all whose key is above `key`, and of those equal to
 // it the ones up to `position`.
@@ -188,7 +172,7 @@ class CutFinder {
 
  private:
   [[nodiscard]] __device__ bool is_tie(int position, int end, uint32_t key) const {
-    return position < end && score_key(value_at_(position)) == key;
+    return position < end && float_key(value_at_(position)) == key;
   }
 
   // Lowest value above -inf and highest value of the cluster.
@@ -199,8 +183,8 @@ class CutFinder {
       low = value == -INFINITY ? low : fminf(low, value);
       high = fmaxf(high, value);
     });
-    const uint32_t low_key = __reduce_min_sync(kAllLanes, score_key(low));
-    const uint32_t high_key = __reduce_max_sync(kAllLanes, score_key(high));
+    const uint32_t low_key = __reduce_min_sync(kAllLanes, float_key(low));
+    const uint32_t high_key = __reduce_max_sync(kAllLanes, float_key(high));
     const int lane = static_cast<int>(threadIdx.x % 32);
     if (lane == 0) {
       atomicMin(&storage_.low, low_key);
@@ -209,8 +193,8 @@ class CutFinder {
     Cluster<kCluster>::sync();
     const int rank = lane % kCluster;
     return {
-        score_of_key(__reduce_min_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.low, rank))),
-        score_of_key(__reduce_max_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.high, rank)))};
+        float_of_key(__reduce_min_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.low, rank))),
+        float_of_key(__reduce_max_sync(kAllLanes, *Cluster<kCluster>::peer(&storage_.high, rank)))};
   }
 
   // Adds up the cluster's counts of one round and finds the bin in which, from
@@ -258,7 +242,7 @@ class CutFinder {
     }
     value_at_.for_each([&](float value, int position) {
       if (bin_of(value) == found) {
-        storage_.own_members[atomicAdd(&storage_.own_counts.members, 1)] = {score_key(value),
+        storage_.own_members[atomicAdd(&storage_.own_counts.members, 1)] = {float_key(value),
                                                                             position};
       }
     });
@@ -331,7 +315,7 @@ class CutFinder {
     for (int round = 0; round < kRounds; ++round) {
       __syncthreads();
       value_at_.for_each([&](float value, int) {
-        const uint32_t key = score_key(value);
+        const uint32_t key = float_key(value);
         if ((key & decided) == prefix) {
           atomicAdd(&storage_.counts[round][key >> kShifts[round] & kMasks[round]], 1U);
         }

@@ -6,6 +6,7 @@
 #include "kernels/attention/cuda/select_tokens/candidates.cuh"
 #include "kernels/attention/cuda/select_tokens/cut.cuh"
 #include "kernels/attention/params.h"
+#include "kernels/cuda/float_key.cuh"
 
 namespace lychee::attention::cuda {
 
@@ -68,7 +69,7 @@ __device__ void cut_by_mass(const SelectTokensParams& params, const Shares& shar
     double sum = 0;
     for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kSelectThreads) {
       const float value = value_at(i);
-      const uint32_t candidate = score_key(value);
+      const uint32_t candidate = float_key(value);
       sum +=
           (candidate >= key && top.takes(candidate, i)) == taken ? measure(value, candidate) : 0.0;
     }
@@ -86,7 +87,7 @@ __device__ void cut_by_mass(const SelectTokensParams& params, const Shares& shar
       key = rest_at(key | bit) <= allowed ? key | bit : key;
     }
     const double lower = rest_at(key);
-    const double weight = shares.weight(score_of_key(key));
+    const double weight = shares.weight(float_of_key(key));
     const auto num_ties = static_cast<int>(
         sum_of(key, true, [&](float, uint32_t candidate) { return candidate == key ? 1.0 : 0.0; }));
     int ties = 1;

@@ -7,6 +7,7 @@
 #include "kernels/attention/cuda/select_tokens/cut.cuh"
 #include "kernels/attention/cuda/select_tokens/shares.cuh"
 #include "kernels/attention/params.h"
+#include "kernels/cuda/float_key.cuh"
 
 namespace lychee::attention::cuda {
 
@@ -31,8 +32,8 @@ struct AboveCut {
   int position;
 
   explicit __device__ AboveCut(const Cut& cut)
-      : value(score_of_key(min(max(cut.key, score_key(-INFINITY)), score_key(INFINITY)))),
-        position(cut.key < score_key(-INFINITY) ? INT32_MAX : cut.position) {}
+      : value(float_of_key(min(max(cut.key, float_key(-INFINITY)), float_key(INFINITY)))),
+        position(cut.key < float_key(-INFINITY) ? INT32_MAX : cut.position) {}
 
   [[nodiscard]] __device__ bool operator()(float candidate, int at) const {
     const float known = fmaxf(candidate, -INFINITY);  // NaN counts as -inf
