@@ -15,9 +15,10 @@ template <int kChunksPerRow>
   }
 }
 
-// The address of the chunk `rows` rows below that at `address`, of a tile that lies at a multiple of
-// 128 bytes: as chunk_slot() says, but one register serves all rows of a lane. `rows` and the row of
-// `address` have no bit in common; with fewer than eight chunks a row, `rows` is a multiple of eight.
+// The address of the chunk `rows` rows below that at `address`, of a tile that lies at a multiple
+// of 128 bytes: as chunk_slot() says, but one register serves all rows of a lane. `rows` and the
+// row of `address` have no bit in common; with fewer than eight chunks a row, `rows` is a multiple
+// of eight.
 template <int kChunksPerRow>
 [[nodiscard]] __device__ inline uint32_t later_row(uint32_t address, int rows) {
   const uint32_t change = kChunksPerRow >= 8 ? static_cast<uint32_t>(rows & 7) : 0;

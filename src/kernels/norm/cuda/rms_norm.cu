@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kRoundedThreads)
       warp_squares[threadIdx.x / kWarpSize] = squares;
     }
     __syncthreads();
-    const float factor = norm_factor(warp_squares, p.dim, p.eps);
+    const float factor = norm_factor(warp_squares, static_cast<int>(p.dim), p.eps);
     for (int64_t i = int64_t{threadIdx.x} * 8; i < p.dim; i += kRoundedThreads * 8) {
       float values[8];
       float weights[8];

@@ -11,6 +11,7 @@ class FloatProducts {
  public:
   using Format = typename Traits::Format;
   using Tile = typename Format::Tile;
+  static constexpr bool kCanHold = false;
 
   __device__ FloatProducts(const Staged<Traits>& staged, int /*runs*/, int num_rows, int lane)
       : run_bytes_(num_rows * 64) {

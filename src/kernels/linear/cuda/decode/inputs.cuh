@@ -71,16 +71,18 @@ __device__ inline void fetch_inputs(const float* row, int first, int in_features
   }
 }
 
-// Behind `num_rows` rows of `raw`, eight by eight as round_inputs() takes them.
-template <typename Traits>
-__device__ void fetch_norm_weight(const DecodeLaunch& p, const DecodeShare<Traits>& share,
-                                  float* raw) {
-  const int eights = share.runs * 4;
+// A row, or its weight, of a norm: as the kernel's parameters have it aligned and in one slice, its
+// inputs lie in the block as in memory.
+__device__ inline void fetch_norm_row(const float* row, int runs, int in_features, float* raw) {
 #pragma unroll 1
-  for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
-    fetch_inputs(p.norm_weight, share.first_input(i / 4) + 8 * (i % 4), p.in_features, true,
-                 raw + 8 * (p.num_rows * eights + i));
+  for (int i = 8 * static_cast<int>(threadIdx.x); i < runs * 32; i += 8 * kDecodeThreads) {
+    fetch_inputs(row, i, in_features, true, raw + i);
   }
+}
+
+// Behind the rows themselves.
+__device__ inline void fetch_norm_weight(const DecodeLaunch& p, int runs, float* raw) {
+  fetch_norm_row(p.norm_weight, runs, p.in_features, raw + p.num_rows * runs * 32);
 }
 
 // Sums of squares of the rows in `raw`, a warp's each.
@@ -130,12 +132,10 @@ __device__ void store_rounded(const DecodeShare<Traits>& share, const Staged<Tra
   }
 }
 
-// Rounds inputs in f32, or their norm.
+// Rounds inputs in f32.
 template <typename Traits>
 __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                              const Staged<Traits>& staged, uint64_t& fetched) {
-  using Format = typename Traits::Format;
-  __shared__ float warp_squares[kMaxFusedNormRows * kDecodeWarps];
   const bool aligned =
       p.x_stride % 4 == 0 && p.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(p.x) % 16 == 0;
   float* const raw = staged.results;
@@ -151,43 +151,64 @@ __device__ void round_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& s
     }
   }
   fetch_all(fetched);
-  const bool norms = p.norm_weight != nullptr;
-  if (norms) {
-    sum_squares(p.num_rows, eights, raw, warp_squares);
-  } else if (Format::kIntegers) {
+  if (Traits::Format::kIntegers) {
     sync_multipliers();  // threads take what others have fetched
   }
 #pragma unroll 1
   for (int row = 0; row < p.num_rows; ++row) {
-    const float factor = norms ? norm::cuda::norm_factor(warp_squares + row * kDecodeWarps,
-                                                         p.in_features, p.norm_eps)
-                               : 0.0F;
 #pragma unroll 1
     for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
       float values[8];
-      load_inputs<Format>(values, raw + 8 * row * eights, i);
-      uint4 rounded;
-      if (norms) {
-        float weights[8];
-        load_inputs<Format>(weights, raw + 8 * p.num_rows * eights, i);
-        rounded = norm::cuda::normalize_eight(values, factor, weights);
-      } else {
-        rounded = pack_eight<__nv_bfloat16>(values);
-      }
-      store_rounded(share, staged, i, row, p.num_rows, rounded);
+      load_inputs<typename Traits::Format>(values, raw + 8 * row * eights, i);
+      store_rounded(share, staged, i, row, p.num_rows, pack_eight<__nv_bfloat16>(values));
     }
   }
 }
 
-// Brings this block's share of the activations to `staged`, for all threads that multiply. Its
-// warps arrive at `fetched` when all that they have asked for is there.
+// The same of their norm. Its weight has been asked for.
+template <typename Traits>
+__device__ void normalize_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
+                                 const Staged<Traits>& staged, uint64_t& fetched) {
+  using Format = typename Traits::Format;
+  __shared__ float warp_squares[kMaxFusedNormRows * kDecodeWarps];
+  const int eights = share.runs * 4;
+  float* const raw = staged.results;
+  float* const weight = raw + 8 * p.num_rows * eights;
+#pragma unroll 1
+  for (int row = 0; row < p.num_rows; ++row) {
+    fetch_norm_row(p.x + row * p.x_stride, share.runs, p.in_features, raw + 8 * row * eights);
+  }
+  fetch_all(fetched);
+  sum_squares(p.num_rows, eights, raw, warp_squares);
+#pragma unroll 1
+  for (int row = 0; row < p.num_rows; ++row) {
+    const float factor =
+        norm::cuda::norm_factor(warp_squares + row * kDecodeWarps, p.in_features, p.norm_eps);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < eights; i += kDecodeThreads) {
+      float values[8];
+      float weights[8];
+      load_inputs<Format>(values, raw + 8 * row * eights, i);
+      load_inputs<Format>(weights, weight, i);
+      store_rounded(share, staged, i, row, p.num_rows,
+                    norm::cuda::normalize_eight(values, factor, weights));
+    }
+  }
+}
+
+// Brings this block's share of the activations to `staged`, for all threads that multiply: what a
+// warp will take is there when it returns. Warps arrive at `fetched` when all that they have asked
+// for is there.
 template <typename Traits>
 __device__ void stage_inputs(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                              const Staged<Traits>& staged, uint64_t& fetched) {
-  if (p.x != nullptr) {
+  if (p.norm_weight != nullptr) {
+    normalize_inputs(p, share, staged, fetched);
+  } else if (p.x != nullptr) {
     round_inputs(p, share, staged, fetched);
   } else if constexpr (Traits::Format::kIntegers) {
     stage_rounded_integers(p, share, staged, fetched);
+    return;
   } else {
     copy_inputs(p, share, staged.values);
     fetch_all(fetched);

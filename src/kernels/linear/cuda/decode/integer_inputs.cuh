@@ -97,62 +97,80 @@ __device__ void store_item(const Staged<Traits>& staged, int item, int row, int 
     }
   }
   if constexpr (Format::kZero != 0) {
-    int2* const offsets = staged.offsets + row * Staged<Traits>::offsets_of(runs);
+    int* const offsets = staged.offsets + row * Staged<Traits>::offsets_of(runs);
     if constexpr (Format::kGroup == 16) {
       // Two groups a run: the first four values of its items, and the others.
-      const int2 first = {group.template sum<4>(dot(high.x, 0)),
-                          group.template sum<4>(dot(low.x, 0))};
-      const int2 second = {group.template sum<4>(dot(high.y, 0)),
-                           group.template sum<4>(dot(low.y, 0))};
+      const int first = group.template sum<4>(256 * dot(high.x, 0) + dot(low.x, 0));
+      const int second = group.template sum<4>(256 * dot(high.y, 0) + dot(low.y, 0));
       if (item % 4 == 0) {
-        offsets[2 * run] = {-Format::kZero * first.x, -Format::kZero * first.y};
-        offsets[2 * run + 1] = {-Format::kZero * second.x, -Format::kZero * second.y};
+        offsets[2 * run] = -Format::kZero * first;
+        offsets[2 * run + 1] = -Format::kZero * second;
       }
     } else {
       constexpr int kItems = Format::kGroup / 8;
-      const int2 sums = {group.template sum<kItems>(dot(high.y, dot(high.x, 0))),
-                         group.template sum<kItems>(dot(low.y, dot(low.x, 0)))};
+      const int sum =
+          group.template sum<kItems>(256 * dot(high.y, dot(high.x, 0)) + dot(low.y, dot(low.x, 0)));
       if (item % kItems == 0) {
-        offsets[item / kItems] = {-Format::kZero * sums.x, -Format::kZero * sums.y};
+        offsets[item / kItems] = -Format::kZero * sum;
       }
     }
   }
 }
 
+// Starts copying eight bytes of four inputs from `input` of a row on, zero beyond its end.
+__device__ inline void copy_four(std::byte* to, const uint16_t* row, int input, int in_features,
+                                 bool aligned) {
+  if (aligned) {
+    copy_async_8(shared_address(to), row + input, input < in_features);
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < 4; ++i) {
+    reinterpret_cast<uint16_t*>(to)[i] = input + i < in_features ? row[input + i] : uint16_t{0};
+  }
+}
+
+// This thread's first item; the others follow kDecodeThreads apart. A warp has those of its lane of
+// the sum where the block has all lanes.
+template <typename Traits>
+[[nodiscard]] __device__ int first_item(const DecodeShare<Traits>& share) {
+  constexpr int kItems = 4 * Traits::kRunsPerBatch;  // of one lane of the sum in a batch
+  static_assert(kWarpSize % kItems == 0);
+  const int thread = static_cast<int>(threadIdx.x);
+  if (share.lanes < kDecodeWarps) {
+    return thread;
+  }
+  const int lane = thread % kWarpSize;
+  return (lane / kItems * kDecodeWarps + thread / kWarpSize) * kItems + lane % kItems;
+}
+
 // Rows that come in bf16. They are copied to where their bytes will be: eight bytes of four
-// inputs each.
+// inputs each. In one slice, other warps' are not needed.
 template <typename Traits>
 __device__ void stage_rounded_integers(const DecodeLaunch& p, const DecodeShare<Traits>& share,
                                        const Staged<Traits>& staged, uint64_t& fetched) {
   const bool aligned = p.x_stride % 4 == 0 && p.in_features % 4 == 0 &&
                        reinterpret_cast<uintptr_t>(p.rounded_x) % 8 == 0;
   const int items = share.runs * 4;
+  const int own = first_item(share);
+  const int first = share.first_input(own / 4) + own % 4 * 4;
+  const int step = input_step(p.num_slices);
 #pragma unroll 1
-  for (int item = threadIdx.x; item < items; item += kDecodeThreads) {
-    const int first = share.first_input(item / 4) + item % 4 * 4;
+  for (int row = 0; row < p.num_rows; ++row) {
+    const auto* x = reinterpret_cast<const uint16_t*>(p.rounded_x) + row * p.x_stride;
+    std::byte* to = item_bytes(staged, own, row, p.num_rows);
+    int input = first;
 #pragma unroll 1
-    for (int row = 0; row < p.num_rows; ++row) {
-      const auto* x = reinterpret_cast<const uint16_t*>(p.rounded_x) + row * p.x_stride;
-      std::byte* const bytes = item_bytes(staged, item, row, p.num_rows);
-#pragma unroll 1
-      for (int half = 0; half < 2; ++half) {
-        const int input = first + 16 * half;
-        std::byte* const to = bytes + half * kLowBytes;
-        if (aligned) {
-          copy_async_8(shared_address(to), x + input, input < p.in_features);
-          continue;
-        }
-#pragma unroll 1
-        for (int i = 0; i < 4; ++i) {
-          reinterpret_cast<uint16_t*>(to)[i] =
-              input + i < p.in_features ? x[input + i] : uint16_t{0};
-        }
-      }
+    for (int item = own; item < items; item += kDecodeThreads) {
+      copy_four(to, x, input, p.in_features, aligned);
+      copy_four(to + kLowBytes, x, input + 16, p.in_features, aligned);
+      to += kDecodeThreads / 8 * 128 * p.num_rows;
+      input += step;
     }
   }
   fetch_all(fetched);  // a thread takes its own
 #pragma unroll 1
-  for (int item = threadIdx.x; item < items; item += kDecodeThreads) {
+  for (int item = own; item < items; item += kDecodeThreads) {
 #pragma unroll 1
     for (int row = 0; row < p.num_rows; ++row) {
       const std::byte* const bytes = item_bytes(staged, item, row, p.num_rows);
@@ -160,6 +178,11 @@ __device__ void stage_rounded_integers(const DecodeLaunch& p, const DecodeShare<
       const auto high = *reinterpret_cast<const uint2*>(bytes + kLowBytes);
       store_item(staged, item, row, share.runs, p.num_rows, {low.x, low.y, high.x, high.y});
     }
+  }
+  if (share.lanes < kDecodeWarps) {
+    sync_multipliers();
+  } else {
+    __syncwarp();
   }
 }
 

@@ -13,6 +13,7 @@ class IntegerProducts {
  public:
   using Format = typename Traits::Format;
   using Tile = typename Format::Tile;
+  static constexpr bool kCanHold = Traits::kMaxRows <= 4;
 
   __device__ IntegerProducts(const Staged<Traits>& staged, int runs, int num_rows, int lane)
       : pair_bytes_(num_rows * 128) {
@@ -32,38 +33,24 @@ class IntegerProducts {
     }
   }
 
-  // Adds those of a batch of tiles, whose first run is `run` of the block.
-  __device__ void add(const Tile (&lows)[Format::kBatch], const Tile (&highs)[Format::kBatch],
-                      int run) {
-    const int first_pair = run / 2;
-    int x_place = first_pair * pair_bytes_;
+  // Keeps the inputs of a batch, whose first run is `run` of the block, for add_to_held().
+  __device__ void hold(int run) {
 #pragma unroll
-    for (int i = 0; i < Format::kBatch; ++i) {
-      const Scales low_scales(lows[i]);
-      const Scales high_scales(highs[i]);
-#pragma unroll
-      for (int pair = 0; pair < kRuns / 2; ++pair) {
-        uint32_t codes[2][4];
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          codes_of(lows[i], highs[i], 2 * pair + r, codes[r]);
-        }
-        const int later = i * (kRuns / 2) + pair;  // than the first pair
-#pragma unroll
-        for (int tile = 0; tile < kRowTiles; ++tile) {
-          add_pair(acc_[tile], codes, tile, x_place, first_pair, later,
-                   low_scales.scale + pair * kGroups, high_scales.scale + pair * kGroups);
-          if constexpr (Format::kHasMin) {
-            const auto sums = sums_[tile].template take<float2>(first_pair * 8 + later * 8);
-            add_offsets(acc_[tile][0], low_scales.min + 2 * pair, sums);
-            add_offsets(acc_[tile][1], high_scales.min + 2 * pair, sums);
-          }
-        }
-        x_place += pair_bytes_;
-      }
+    for (int later = 0; later < kPairs; ++later) {
+      held_[later] = inputs_of(0, run / 2, later);
     }
   }
 
+  // Adds those of a batch of tiles, whose first run is `run` of the block.
+  __device__ void add(const Tile (&lows)[Format::kBatch], const Tile (&highs)[Format::kBatch],
+                      int run) {
+    add_batch(lows, highs, [&](int tile, int later) { return inputs_of(tile, run / 2, later); });
+  }
+  // The same with the inputs that hold() has kept.
+  __device__ void add_to_held(const Tile (&lows)[Format::kBatch],
+                              const Tile (&highs)[Format::kBatch]) {
+    add_batch(lows, highs, [&](int /*tile*/, int later) { return held_[later]; });
+  }
   // Leaves fragment `lane` of each column tile for finish_tiles(), and begins anew.
   // Integers have no scales of rows.
   __device__ void leave(float /*low_scale*/, float /*high_scale*/, float* results, int lane) {
@@ -86,7 +73,8 @@ class IntegerProducts {
  private:
   static constexpr int kRowTiles = Traits::kMaxRows / 4;
   static constexpr int kRuns = Traits::kRunsPerTile;
-  static constexpr int kGroups = 64 / Format::kGroup;  // of two runs
+  static constexpr int kGroups = 64 / Format::kGroup;        // of two runs
+  static constexpr int kPairs = Format::kBatch * kRuns / 2;  // of runs in a batch
 
   struct Scales {
     float scale[Format::kStepK / Format::kGroup];
@@ -112,21 +100,67 @@ class IntegerProducts {
     acc = fmaf(min[1], sums.y, acc);
   }
 
-  // acc += the products of two runs with those of row tile `tile`, group by group.
-  __device__ void add_pair(float (&acc)[2], const uint32_t (&codes)[2][4], int tile, int x_place,
-                           int first_pair, int later, const float* low, const float* high) const {
-    const auto x = x_[tile].template take<uint4>(x_place);
-    const auto scale = scales_[tile].template take<float>(first_pair * 4 + later * 4);
-    const uint32_t columns[2][2] = {{x.x, x.y}, {x.z, x.w}};
+  // What a lane has of two runs of inputs.
+  struct PairInputs {
+    uint4 x;
+    float scale;
+    int offsets[kGroups];
+    float2 sums;
+  };
+  [[nodiscard]] __device__ PairInputs inputs_of(int tile, int first_pair, int later) const {
+    PairInputs inputs{};
+    inputs.x = x_[tile].template take<uint4>((first_pair + later) * pair_bytes_);
+    inputs.scale = scales_[tile].template take<float>(first_pair * 4 + later * 4);
+    if constexpr (Format::kZero != 0) {
+#pragma unroll
+      for (int group = 0; group < kGroups; ++group) {
+        inputs.offsets[group] = offsets_[tile].template take<int>(first_pair * kGroups * 4 +
+                                                                  (later * kGroups + group) * 4);
+      }
+    }
+    if constexpr (Format::kHasMin) {
+      inputs.sums = sums_[tile].template take<float2>(first_pair * 8 + later * 8);
+    }
+    return inputs;
+  }
+
+  // inputs_at(tile, later): of row tile `tile`, `later` pairs of runs behind the batch's first.
+  template <typename InputsAt>
+  __device__ void add_batch(const Tile (&lows)[Format::kBatch], const Tile (&highs)[Format::kBatch],
+                            const InputsAt& inputs_at) {
+#pragma unroll
+    for (int i = 0; i < Format::kBatch; ++i) {
+      const Scales low_scales(lows[i]);
+      const Scales high_scales(highs[i]);
+#pragma unroll
+      for (int pair = 0; pair < kRuns / 2; ++pair) {
+        uint32_t codes[2][4];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          codes_of(lows[i], highs[i], 2 * pair + r, codes[r]);
+        }
+        const int later = i * (kRuns / 2) + pair;  // than the first pair
+#pragma unroll
+        for (int tile = 0; tile < kRowTiles; ++tile) {
+          const PairInputs inputs = inputs_at(tile, later);
+          add_pair(acc_[tile], codes, inputs, low_scales.scale + pair * kGroups,
+                   high_scales.scale + pair * kGroups);
+          if constexpr (Format::kHasMin) {
+            add_offsets(acc_[tile][0], low_scales.min + 2 * pair, inputs.sums);
+            add_offsets(acc_[tile][1], high_scales.min + 2 * pair, inputs.sums);
+          }
+        }
+      }
+    }
+  }
+
+  // acc += the products of two runs, group by group.
+  static __device__ void add_pair(float (&acc)[2], const uint32_t (&codes)[2][4],
+                                  const PairInputs& inputs, const float* low, const float* high) {
+    const uint32_t columns[2][2] = {{inputs.x.x, inputs.x.y}, {inputs.x.z, inputs.x.w}};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       int c[4] = {0, 0, 0, 0};
-      if constexpr (Format::kZero != 0) {
-        const auto offset = offsets_[tile].template take<int2>(first_pair * kGroups * 8 +
-                                                               (later * kGroups + group) * 8);
-        c[0] = c[2] = offset.x;
-        c[1] = c[3] = offset.y;
-      }
       if constexpr (Format::kGroup == 64) {
         multiply_add_bytes<Format::kUnsigned>(c, codes[0], columns[0][0], columns[0][1]);
         multiply_add_bytes<Format::kUnsigned>(c, codes[1], columns[1][0], columns[1][1]);
@@ -139,8 +173,11 @@ class IntegerProducts {
                                               codes[group / 2][2 * (group % 2) + 1],
                                               columns[group / 2][group % 2]);
       }
-      acc[0] = fmaf(static_cast<float>(c[0] * 256 + c[1]), low[group] * scale, acc[0]);
-      acc[1] = fmaf(static_cast<float>(c[2] * 256 + c[3]), high[group] * scale, acc[1]);
+      const int offset = Format::kZero != 0 ? inputs.offsets[group] : 0;
+      acc[0] =
+          fmaf(static_cast<float>(c[0] * 256 + (c[1] + offset)), low[group] * inputs.scale, acc[0]);
+      acc[1] = fmaf(static_cast<float>(c[2] * 256 + (c[3] + offset)), high[group] * inputs.scale,
+                    acc[1]);
     }
   }
 
@@ -149,6 +186,7 @@ class IntegerProducts {
   SharedPlace offsets_[kRowTiles];
   SharedPlace sums_[kRowTiles];
   int pair_bytes_;
+  PairInputs held_[kCanHold ? kPairs : 1];
   float acc_[kRowTiles][2] = {};
 };
 

@@ -54,7 +54,7 @@ void launch_decode_kernel(const DecodeLaunch& launch, cudaStream_t stream) {
   p.num_batches = ceil_div(p.in_features, kBatchInputs<Traits>);
   const int float_rows = p.x == nullptr ? 0 : p.num_rows + (p.norm_weight == nullptr ? 0 : 1);
   const int staged = staged_bytes<Traits>(p.in_features, p.num_rows, float_rows, p.num_slices);
-  p.stage_bytes = StageShape<typename Traits::Format>(p.num_slices).bytes;
+  p.stage_bytes = StageShape<typename Traits::Format>(p.num_lanes, p.num_slices).bytes;
   p.num_stages = std::min((p.shared_bytes - kRingAlignment - staged) / p.stage_bytes, kMaxStages);
   require(p.num_stages > 0, ErrorCode::kInternal, "linear: no room for a stage of ", p.stage_bytes,
           " bytes beside ", staged);
@@ -81,12 +81,13 @@ auto with_traits(int num_rows, const Fn& fn) {
 template <typename Format>
 DecodeMemory decode_memory(int in_features, int num_rows, int float_rows, int num_slices) {
   constexpr int kStages = 3;  // one is multiplied while two are under way
-  return {with_traits<Format>(num_rows,
-                              [&]<typename Traits>() {
-                                return staged_bytes<Traits>(in_features, num_rows, float_rows,
-                                                            num_slices);
-                              }),
-          kRingAlignment + kStages * StageShape<Format>(num_slices).bytes};
+  return {
+      with_traits<Format>(num_rows,
+                          [&]<typename Traits>() {
+                            return staged_bytes<Traits>(in_features, num_rows, float_rows,
+                                                        num_slices);
+                          }),
+      kRingAlignment + kStages * StageShape<Format>(kDecodeWarps / num_slices, num_slices).bytes};
 }
 
 template <typename Format>

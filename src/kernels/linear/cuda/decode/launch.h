@@ -35,7 +35,25 @@ struct DecodeTarget {
 // the number of rows; with several slices a block has so much fewer of the lanes of so many more
 // tiles, which bounds the activations it must read.
 struct DecodeLaunch {
+  // What the first load needs comes first, in few lines of the constant cache, which is cold then.
+  // By launch_decode(), since a division on the device would stand before that load: stages of the
+  // ring and their bytes, lanes of a block, tiles of the format in a row, and batches of a lane to
+  // a tile.
+  int64_t band_bytes;
+  int num_stages;
+  int stage_bytes;
+  int num_lanes;
+  int num_steps;
+  int num_batches;
+  int num_slices;   // power of two
+  int num_columns;  // of blocks; grid: (num_columns, num_slices)
+  int num_tiles;
   int num_rows;
+  bool swiglu;
+  bool accumulate;
+  int num_targets;
+  DecodeTarget targets[kMaxTargets];
+
   int in_features;
   const float* x;         // [num_rows, in_features], row stride x_stride; or null
   const bf16* rounded_x;  // the same, else
@@ -44,26 +62,10 @@ struct DecodeLaunch {
   // x are aligned to 16 bytes then, in_features is a multiple of 8 and x_stride of 4.
   const float* norm_weight;
   float norm_eps;
-  DecodeTarget targets[kMaxTargets];
-  int num_targets;
-  int num_tiles;
-  bool accumulate;
-  bool swiglu;
+  int shared_bytes;      // that a block can ask for
   bf16* rounded_swiglu;  // [num_rows, out_features], or null: SwiGLU to the first target's y
-  int64_t band_bytes;
-  int num_slices;    // power of two
-  int num_columns;   // of blocks; grid: (num_columns, num_slices)
-  int shared_bytes;  // that a block can ask for
-  // By launch_decode(), since a division on the device would stand before the first load: stages
-  // of the ring and their bytes, lanes of a block, tiles of the format in a row, and batches of a
-  // lane to a tile.
-  int num_stages;
-  int stage_bytes;
-  int num_lanes;
-  int num_steps;
-  int num_batches;
-  int* counters;    // [num_columns], zero before and after
-  float* partials;  // [num_slices, num_tiles, 16 · columns of the kernel]
+  int* counters;         // [num_columns], zero before and after
+  float* partials;       // [num_slices, num_tiles, 16 · columns of the kernel]
 };
 
 // Shared memory of a block.

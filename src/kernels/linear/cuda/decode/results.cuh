@@ -19,6 +19,9 @@ __device__ FragmentRows fragment_rows(int fragment) {
   return Format::kIntegers ? FragmentRows{tile + column, tile + column + 4}
                            : FragmentRows{tile + 2 * column, tile + 2 * column + 1};
 }
+// Whether a kernel has second rows of fragments at all.
+template <typename Traits>
+constexpr bool kHasSecondRows = !Traits::Format::kIntegers || Traits::kMaxRows > 4;
 
 // The output of its band that a fragment has.
 template <typename Format>
@@ -72,8 +75,9 @@ __device__ inline void store_swiglu(const DecodeLaunch& p, int row, int output, 
 }
 
 // What the results of `fragment` of a tile are added to: zeros unless `accumulate`.
-template <typename Format>
+template <typename Traits>
 __device__ float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
+  using Format = typename Traits::Format;
   if (!p.accumulate) {
     return {0, 0, 0, 0};
   }
@@ -84,27 +88,35 @@ __device__ float4 load_residual(const DecodeLaunch& p, int tile, int fragment) {
     const float* y = output_of(p, target, r, o);
     return y != nullptr ? *y : 0.0F;
   };
+  if constexpr (!kHasSecondRows<Traits>) {
+    return {load(row, output), 0, load(row, output + 8), 0};
+  }
   return {load(row, output), load(next, output), load(row, output + 8), load(next, output + 8)};
 }
 
 // Writes the results of `fragment` of a tile to where they belong.
-template <typename Format>
+template <typename Traits>
 __device__ void store_results(const DecodeLaunch& p, int tile, int fragment, const float4& sum,
                               const float4& residual) {
+  using Format = typename Traits::Format;
   const auto [row, next] = fragment_rows<Format>(fragment);
   const int output_of_tile = output_of_fragment<Format>(fragment);
   if (p.swiglu) {
     const int output = tile * 8 + output_of_tile;
     store_swiglu(p, row, output, activation::cuda::silu_mul_value(sum.x, sum.z));
-    store_swiglu(p, next, output, activation::cuda::silu_mul_value(sum.y, sum.w));
+    if constexpr (kHasSecondRows<Traits>) {
+      store_swiglu(p, next, output, activation::cuda::silu_mul_value(sum.y, sum.w));
+    }
     return;
   }
   const DecodeTarget& target = target_of(p, tile);
   const int output = (tile - target.first_tile) * 16 + output_of_tile;
   store_output(p, target, row, output, sum.x, residual.x);
-  store_output(p, target, next, output, sum.y, residual.y);
   store_output(p, target, row, output + 8, sum.z, residual.z);
-  store_output(p, target, next, output + 8, sum.w, residual.w);
+  if constexpr (kHasSecondRows<Traits>) {
+    store_output(p, target, next, output, sum.y, residual.y);
+    store_output(p, target, next, output + 8, sum.w, residual.w);
+  }
 }
 
 // Where a slice leaves its part of a tile's results for the last block of the column.
@@ -164,8 +176,7 @@ __device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, con
     float4 sums[Traits::kColumnTiles];
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
-      residuals[column] =
-          load_residual<typename Traits::Format>(p, tile, column * kWarpSize + lane);
+      residuals[column] = load_residual<Traits>(p, tile, column * kWarpSize + lane);
     }
     wait_for_phase(barriers.left[finisher], parity);
 #pragma unroll
@@ -181,8 +192,7 @@ __device__ void finish_tiles(const DecodeLaunch& p, int finisher, int lanes, con
     arrive_as_warp(barriers.taken[finisher]);
 #pragma unroll
     for (int column = 0; column < Traits::kColumnTiles; ++column) {
-      store_results<typename Traits::Format>(p, tile, column * kWarpSize + lane, sums[column],
-                                             residuals[column]);
+      store_results<Traits>(p, tile, column * kWarpSize + lane, sums[column], residuals[column]);
     }
   }
 }
@@ -214,7 +224,7 @@ __device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
     if (tile >= p.num_tiles) {
       continue;
     }
-    const float4 residual = load_residual<typename Traits::Format>(p, tile, i % kFragments);
+    const float4 residual = load_residual<Traits>(p, tile, i % kFragments);
     float4 values[kDecodeWarps];
 #pragma unroll
     for (int slice = 0; slice < kDecodeWarps; ++slice) {
@@ -222,7 +232,7 @@ __device__ __noinline__ void merge_slices(const DecodeLaunch& p) {
                           ? __ldcg(partial_of<Traits>(p, slice, tile, i % kFragments))
                           : float4{0, 0, 0, 0};
     }
-    store_results<typename Traits::Format>(p, tile, i % kFragments, tree_sum(values), residual);
+    store_results<Traits>(p, tile, i % kFragments, tree_sum(values), residual);
   }
 }
 

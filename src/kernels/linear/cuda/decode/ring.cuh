@@ -32,8 +32,9 @@ struct StageShape {
   int band_bytes;
   int bytes;
 
-  __host__ __device__ explicit StageShape(int num_slices)
-      : piece_bytes(kDecodeWarps / num_slices * kLanePiece),
+  // lanes: of a block, kDecodeWarps / num_slices.
+  __host__ __device__ StageShape(int lanes, int num_slices)
+      : piece_bytes(lanes * kLanePiece),
         band_bytes(piece_bytes + Format::kHeaderBytes),
         bytes(2 * num_slices * band_bytes) {}
 };
@@ -90,22 +91,28 @@ struct DecodeBarriers {
   uint64_t taken[kFinishers];    // they have been read
 };
 
-__device__ inline void init_barriers(DecodeBarriers& barriers) {
-  constexpr int kAllWarps = kDecodeWarps * kWarpArrivals;
-  const int i = static_cast<int>(threadIdx.x);
-  if (i < kMaxStages) {
-    init_barrier(barriers.filled[i], kCopyArrivals);
-    init_barrier(barriers.emptied[i], kAllWarps);
+// The loader needs but one kind of barriers to begin and makes those; a finisher makes the others.
+__device__ inline void init_filled(DecodeBarriers& barriers) {
+  if (threadIdx.x % kWarpSize == 0) {
+    init_barriers(barriers.filled, kCopyArrivals);
+    fence_barriers();
   }
-  if (i == 0) {
-    init_barrier(barriers.fetched, kAllWarps);
-  }
-  if (i < kFinishers) {
-    init_barrier(barriers.left[i], kAllWarps);
-    init_barrier(barriers.taken[i], kWarpArrivals);
-  }
-  fence_barriers();
+  __syncwarp();
 }
+__device__ inline void init_others(DecodeBarriers& barriers) {
+  constexpr int kAllWarps = kDecodeWarps * kWarpArrivals;
+  if (threadIdx.x % kWarpSize == 0) {
+    init_barriers(barriers.emptied, kAllWarps);
+    init_barrier(barriers.fetched, kAllWarps);
+    init_barriers(barriers.left, kAllWarps);
+    init_barriers(barriers.taken, kWarpArrivals);
+  }
+  __syncwarp();
+}
+
+// Named barriers of the block, beside that of sync_multipliers().
+constexpr int kAllThere = 2;     // all barriers in shared memory
+constexpr int kOthersThere = 3;  // those of init_others()
 
 // A place in a ring of `num_stages`, and the parity of its round.
 struct RingPlace {
@@ -132,33 +139,51 @@ class StageLoader {
       : p_(p),
         maps_(maps),
         share_(share),
-        shape_(p.num_slices),
+        shape_(p.num_lanes, p.num_slices),
         ring_(kept_address(shared_address(ring))),
         barriers_(barriers) {}
 
   __device__ void run() {
-    const uint32_t emptied = kept_address(shared_address(barriers_.emptied));
-    const int step = p_.num_columns * p_.num_slices;
     RingPlace place;
-    int num_early = kEarlyBytes / p_.stage_bytes;
-    for (int tile = static_cast<int>(blockIdx.x) * p_.num_slices; tile < p_.num_tiles;
-         tile += step) {
-      for (int batch = 0; batch < p_.num_batches; ++batch) {
-        if (Format::kIntegers && num_early-- == 0) {
-          wait_for_phase(barriers_.fetched, 0);
-        }
-        wait_for_phase(emptied + static_cast<uint32_t>(place.stage) * 8, place.parity ^ 1);
-        fill(place.stage, tile, batch);
-        place.advance(p_.num_stages);
+    int tile = static_cast<int>(blockIdx.x) * p_.num_slices;
+    int batch = 0;
+    for (int i = 0; tile < p_.num_tiles; ++i) {
+      if (i > 0) {
+        wait_for_turn(i, place);
+      }
+      fill(place.stage, tile, batch);
+      if (i == 0) {
+        allow_dependents();
+        sync_threads<kOthersThere, 2 * kWarpSize>();
+      }
+      place.advance(p_.num_stages);
+      if (++batch == p_.num_batches) {
+        batch = 0;
+        tile += p_.num_columns * p_.num_slices;
       }
     }
     wait_for_own_copies();
   }
 
  private:
-  // Of integers so much is asked for before the activations have come, which come behind all that
-  // is under way and must be made bytes then. Floats gain nothing by waiting.
-  static constexpr int kEarlyBytes = 96 * 1024;
+  // Until stage `i` may be asked for: when it has been emptied, after the first round. In that
+  // there are no more than two under way, else the activations come behind all that is; and of
+  // integers, which must be made of them then, one until they are there.
+  __device__ void wait_for_turn(int i, const RingPlace& place) const {
+    if (i >= p_.num_stages) {
+      wait_for_phase(barriers_.emptied[place.stage], place.parity ^ 1);
+      return;
+    }
+    if (i > 1) {
+      wait_for_phase(barriers_.filled[i - 2], 0);
+    }
+    if constexpr (Format::kIntegers) {
+      const uint32_t last = shared_address(&barriers_.filled[i - 1]);
+      const uint32_t fetched = shared_address(&barriers_.fetched);
+      while (!phase_has_ended(last, 0) && !phase_has_ended(fetched, 0)) {
+      }
+    }
+  }
 
   __device__ void fill(int stage, int first_tile, int batch) {
     uint64_t& filled = barriers_.filled[stage];

@@ -89,12 +89,20 @@ struct DecodeShare {
         runs(p.num_batches * lanes * Traits::kRunsPerBatch) {}
   // The first input of run `run` of this block.
   __device__ int first_input(int run) const {
+    if (lanes == kDecodeWarps) {
+      return 32 * run;
+    }
     const int in_batch = lanes * Traits::kRunsPerBatch;
     const int batch = run >> (__ffs(in_batch) - 1);
     return 32 * (batch * kDecodeWarps * Traits::kRunsPerBatch + first_lane * Traits::kRunsPerBatch +
                  (run & (in_batch - 1)));
   }
 };
+
+// Inputs from a thread's quarter of a run to its next.
+[[nodiscard]] __device__ inline int input_step(int num_slices) {
+  return num_slices * kDecodeThreads / 4 * 32;
+}
 
 // What a block has in shared memory of its share of the activations. Integers are two signed
 // bytes, 256 high + low, times a scale for each 64 inputs.
@@ -107,7 +115,7 @@ struct Staged {
   // in the format's order.
   std::byte* values;
   float* sums;    // of runs, for formats with an offset: [num_rows, runs]
-  int2* offsets;  // of high and low bytes times -kZero: [num_rows, groups of a scale]
+  int* offsets;   // sums times -kZero: [num_rows, groups of a scale]
   float* scales;  // [num_rows, runs / 2]
   // Partial results f32 [kFinishers, warps, columns, 128]. Before that, f32 [num_rows, runs, 32] on
   // their way to `values` and the weight of their norm [runs, 32], where there are such.
@@ -122,7 +130,7 @@ struct Staged {
   }
   static __host__ __device__ constexpr int offsets_of(int runs) {
     if constexpr (Format::kIntegers) {
-      return Format::kZero == 0 ? 0 : runs * 32 / Format::kGroup + 2;
+      return Format::kZero == 0 ? 0 : runs * 32 / Format::kGroup + 4;
     }
     return 0;
   }
@@ -135,13 +143,13 @@ struct Staged {
   }
   // Without the results.
   static __host__ __device__ int bytes(int runs, int num_rows) {
-    return num_rows * (runs * kRunBytes + sums_of(runs) * 4 + offsets_of(runs) * 8) +
+    return num_rows * (runs * kRunBytes + sums_of(runs) * 4 + offsets_of(runs) * 4) +
            all_scales(runs, num_rows) * 4;
   }
   __device__ Staged(std::byte* shared, int runs, int num_rows)
       : values(shared),
         sums(reinterpret_cast<float*>(values + runs * num_rows * kRunBytes)),
-        offsets(reinterpret_cast<int2*>(sums + num_rows * sums_of(runs))),
+        offsets(reinterpret_cast<int*>(sums + num_rows * sums_of(runs))),
         scales(reinterpret_cast<float*>(offsets + num_rows * offsets_of(runs))),
         results(scales + all_scales(runs, num_rows)) {}
 };
