@@ -34,8 +34,6 @@ __device__ void prefetch_inputs(const HybridDecodeParams& params) {
   }
 }
 
-constexpr int kBarriersThere = 2;  // named barrier of the block
-
 // By one lane of each of three warps.
 template <typename Traits>
 __device__ void init_all_barriers(typename Traits::SharedStorage& smem) {
@@ -73,10 +71,10 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
                          const __grid_constant__ DecodeWorkspace workspace) {
   extern __shared__ unsigned char raw_smem[];
   auto& smem = *reinterpret_cast<typename Traits::SharedStorage*>(raw_smem);
+  init_all_barriers<Traits>(smem);
+  __syncthreads();
   const int warp = static_cast<int>(threadIdx.x / 32);
   if (warp < Traits::kNumComputers) {
-    init_all_barriers<Traits>(smem);
-    sync_threads<kBarriersThere, Traits::kNumThreads>();
     take_registers<Traits::kComputerRegisters>();
     prefetch_inputs<Traits>(params);
     wait_for_predecessors();
@@ -87,13 +85,9 @@ __global__ void __launch_bounds__(Traits::kNumThreads, 1)
   if (warp < Traits::kNumComputers + Traits::kNumLoaders) {
     // From a lane's register, so that the compiler knows it to be the warp's.
     const int loader = __shfl_sync(kAllLanes, warp - Traits::kNumComputers, 0);
-    TileLoader<Traits> tiles(params, workspace.max_parts, loader, smem);  // asks for lengths
-    sync_threads<kBarriersThere, Traits::kNumThreads>();
-    tiles.run();
+    TileLoader<Traits>(params, workspace.max_parts, loader, smem).run();
   } else {
-    Dispatcher<Traits> jobs(params, workspace.max_parts, smem);
-    sync_threads<kBarriersThere, Traits::kNumThreads>();
-    jobs.run();
+    Dispatcher<Traits>(params, workspace.max_parts, smem).run();
   }
 }
 
