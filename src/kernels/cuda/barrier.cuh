@@ -55,26 +55,6 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
                : "memory");
 }
 
-[[nodiscard]] __device__ inline bool phase_ended(uint32_t barrier, uint32_t parity) {
-  uint32_t ended = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{ .reg .pred ended; mbarrier.try_wait.parity.shared.b64 ended, [%1], %2;"
-      " selp.u32 %0, 1, 0, ended; }\n"
-      : "=r"(ended)
-      : "r"(barrier), "r"(parity)
-      : "memory");
-#else
-  asm volatile(
-      "{ .reg .pred ended; mbarrier.test_wait.parity.shared.b64 ended, [%1], %2;"
-      " selp.u32 %0, 1, 0, ended; }\n"
-      : "=r"(ended)
-      : "r"(barrier), "r"(parity)
-      : "memory");
-#endif
-  return ended != 0;
-}
-// The same without a moment's wait.
 [[nodiscard]] __device__ inline bool phase_has_ended(uint32_t barrier, uint32_t parity) {
   uint32_t ended = 0;
   asm volatile(
@@ -84,6 +64,21 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
       : "r"(barrier), "r"(parity)
       : "memory");
   return ended != 0;
+}
+// The same, after a moment's wait where the hardware can.
+[[nodiscard]] __device__ inline bool phase_ended(uint32_t barrier, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900
+  uint32_t ended = 0;
+  asm volatile(
+      "{ .reg .pred ended; mbarrier.try_wait.parity.shared.b64 ended, [%1], %2;"
+      " selp.u32 %0, 1, 0, ended; }\n"
+      : "=r"(ended)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return ended != 0;
+#else
+  return phase_has_ended(barrier, parity);
+#endif
 }
 // Returns when the phase of this parity has ended; that before the first has parity 1.
 __device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
