@@ -18,8 +18,8 @@ constexpr int kRoundedThreads = 512;
   return squares;
 }
 
-// Of the warps' sums of squares. The exact division and root would be 60 instructions more, which
-// take a microsecond where a kernel runs them once.
+// Of the warps' sums of squares. The exact division and root would be 60 instructions more, and
+// where a linear layer runs them once, its first products wait for them.
 [[nodiscard]] __device__ inline float norm_factor(const float* squares, int dim, float eps) {
   const float total = block_total<kRoundedThreads>(squares);
   return rsqrtf(__fdividef(total, static_cast<float>(dim)) + eps);

@@ -102,7 +102,7 @@ __device__ void multiply_tiles(const DecodeLaunch& p, const DecodeShare<Traits>&
 // add up what those that multiply leave of a tile: so none of them waits for memory or for another.
 //
 // What comes before the first product is run once, from cold caches of instructions and constants,
-// at some 10 cycles an instruction: it holds no divisions, and the loader has its first weights
+// at 3 to 10 cycles an instruction: it holds no divisions, and the loader has its first weights
 // under way before anything else.
 template <typename Traits>
 __global__ void __launch_bounds__(kDecodeBlockThreads, 1)
