@@ -55,7 +55,8 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
                : "memory");
 }
 
-[[nodiscard]] __device__ inline bool phase_has_ended(uint32_t barrier, uint32_t parity) {
+// Whether the phase of this parity has ended.
+[[nodiscard]] __device__ inline bool test_phase(uint32_t barrier, uint32_t parity) {
   uint32_t ended = 0;
   asm volatile(
       "{ .reg .pred ended; mbarrier.test_wait.parity.shared.b64 ended, [%1], %2;"
@@ -65,8 +66,8 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
       : "memory");
   return ended != 0;
 }
-// The same, after a moment's wait where the hardware can.
-[[nodiscard]] __device__ inline bool phase_ended(uint32_t barrier, uint32_t parity) {
+// The same, after waiting for it a moment where the hardware can.
+[[nodiscard]] __device__ inline bool try_phase(uint32_t barrier, uint32_t parity) {
 #if __CUDA_ARCH__ >= 900
   uint32_t ended = 0;
   asm volatile(
@@ -77,12 +78,12 @@ __device__ inline void arrive_behind_copies(uint64_t& barrier) {
       : "memory");
   return ended != 0;
 #else
-  return phase_has_ended(barrier, parity);
+  return test_phase(barrier, parity);
 #endif
 }
 // Returns when the phase of this parity has ended; that before the first has parity 1.
 __device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
-  while (!phase_ended(barrier, parity)) {
+  while (!try_phase(barrier, parity)) {
   }
 }
 __device__ inline void wait_for_phase(uint64_t& barrier, uint32_t parity) {

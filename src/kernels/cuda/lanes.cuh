@@ -26,11 +26,12 @@ template <int kFirst, int kEnd>
 }
 
 // Sum over this lane and those below it.
-[[nodiscard]] __device__ inline int sum_to_lane(int value) {
+template <typename T>
+[[nodiscard]] __device__ T sum_to_lane(T value) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int distance = 1; distance < 32; distance *= 2) {
-    const int below = __shfl_up_sync(kAllLanes, value, distance);
+    const T below = __shfl_up_sync(kAllLanes, value, distance);
     value += lane >= distance ? below : 0;
   }
   return value;

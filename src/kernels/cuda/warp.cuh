@@ -7,7 +7,8 @@ namespace lychee {
 constexpr int kWarpSize = 32;
 
 // The sum over the warp, in all of its lanes, always added in the same order.
-__device__ inline float warp_sum(float value) {
+template <typename T>
+[[nodiscard]] __device__ T warp_sum(T value) {
 #pragma unroll
   for (int mask = kWarpSize / 2; mask > 0; mask /= 2) {
     value += __shfl_xor_sync(0xffffffff, value, mask);

@@ -3,6 +3,7 @@
 #include "base/math.h"
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/dependent_launch.cuh"
+#include "kernels/cuda/lanes.cuh"
 #include "kernels/cuda/warp.cuh"
 #include "kernels/sampling/cuda/token_key.cuh"
 #include "kernels/sampling/sample.h"
@@ -13,7 +14,6 @@ namespace {
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarpSize;
 static_assert(kWarps == kWarpSize);  // a lane for each
-constexpr unsigned kAllLanes = 0xffffffff;
 constexpr int kBinBits = 11;
 constexpr int kBins = 1 << kBinBits;
 constexpr int kAhead = 8;  // logits that a thread asks for at a time
@@ -43,25 +43,6 @@ struct Shared {
   Found found;
   Interval interval;
 };
-
-// The sum up to this lane.
-__device__ Mass scan_lanes(Mass value) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-#pragma unroll
-  for (int step = 1; step < kWarpSize; step *= 2) {
-    const Mass other = __shfl_up_sync(kAllLanes, value, step);
-    value += lane >= step ? other : 0;
-  }
-  return value;
-}
-
-__device__ Mass sum_lanes(Mass value) {
-#pragma unroll
-  for (int mask = kWarpSize / 2; mask > 0; mask /= 2) {
-    value += __shfl_xor_sync(kAllLanes, value, mask);
-  }
-  return value;
-}
 
 // A row's draw, by a cluster of blocks. What is kept of the row are the tokens from a least key on.
 template <int kCluster>
@@ -162,13 +143,13 @@ class RowDraw {
   };
   // Of what each thread has.
   __device__ Sums sum_threads(Mass own) {
-    const Mass in_warp = scan_lanes(own);
+    const Mass in_warp = sum_to_lane(own);
     if (lane() == kWarpSize - 1) {
       shared_.warps[warp()] = in_warp;
     }
     __syncthreads();
     const Mass of_warp = shared_.warps[lane()];
-    const Mass up_to_warp = scan_lanes(of_warp);
+    const Mass up_to_warp = sum_to_lane(of_warp);
     Sums sums{__shfl_sync(kAllLanes, up_to_warp - of_warp, warp()) + in_warp - own, 0};
     Mass& total = shared_.totals[turn_];
     if (threadIdx.x == kThreads - 1) {
@@ -219,7 +200,7 @@ class RowDraw {
       }
     });
     if constexpr (!kCounts) {
-      rest = sum_lanes(rest);
+      rest = warp_sum(rest);
       rest_count = __reduce_add_sync(kAllLanes, rest_count);
       if (rest > 0 && lane() == 0) {
         add(kBins - 1, rest, rest_count);

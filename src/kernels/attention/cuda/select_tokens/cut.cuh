@@ -6,6 +6,7 @@
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/float_key.cuh"
 #include "kernels/cuda/lanes.cuh"
+#include "kernels/cuda/warp.cuh"
 
 namespace lychee::attention::cuda {
 
@@ -145,10 +146,7 @@ class CutFinder {
   // The sum of every thread's value, the same in all blocks and always added in
   // the same order.
   [[nodiscard]] __device__ double sum(double value) {
-#pragma unroll
-    for (int mask = 16; mask > 0; mask /= 2) {
-      value += __shfl_xor_sync(kAllLanes, value, mask);
-    }
+    value = warp_sum(value);
     if (threadIdx.x % 32 == 0) {
       storage_.scratch_doubles[threadIdx.x / 32] = value;
     }

@@ -180,7 +180,7 @@ class StageLoader {
     if constexpr (Format::kIntegers) {
       const uint32_t last = shared_address(&barriers_.filled[i - 1]);
       const uint32_t fetched = shared_address(&barriers_.fetched);
-      while (!phase_has_ended(last, 0) && !phase_has_ended(fetched, 0)) {
+      while (!test_phase(last, 0) && !test_phase(fetched, 0)) {
       }
     }
   }
